@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Generator
-from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
 
 import pytest
 import trio
-from playwright.sync_api import Browser, Locator, Page, expect
-from trio.testing import MockClock
+from playwright.sync_api import Locator, Page, expect
 
 from trio_pool import Resource, RetryAfter, RetryPolicy, current_job, open_pool
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Open: TypeAlias = Callable[[Callable[[], Awaitable[str]]], Page]
 
@@ -120,35 +115,6 @@ async def one_early_failure() -> str:
 async def nothing() -> str:
     """A timeline that was never used."""
     return Timeline().html()
-
-
-@cache
-def page_of(load: Callable[[], Awaitable[str]]) -> str:
-    """The page of such a load."""
-    return trio.run(load, clock=MockClock(autojump_threshold=0))
-
-
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Generator[Open]:
-    """Opens the page of a load from a file; nothing may go wrong in it, and it may ask for nothing else."""
-    wrong: list[str] = []
-    asked: list[str] = []
-    context = browser.new_context(viewport={"width": 1000, "height": 500})
-    file = tmp_path / "page.html"
-
-    def open_it(load: Callable[[], Awaitable[str]]) -> Page:
-        file.write_text(page_of(load), encoding="utf-8")
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        return page
-
-    yield open_it
-    context.close()
-    assert wrong == []
-    assert asked == [file.as_uri()]
 
 
 def locate(page: Page, name: str, number: int = 1) -> tuple[float, float]:
@@ -339,7 +305,7 @@ def test_the_wheel_moves_sideways_with_shift(open_page: Open) -> None:
     page = open_page(printers)
     page.keyboard.press("+")
     start, end = shown_range(page)
-    page.mouse.move(500, 150)
+    page.mouse.move(500, 200)
     page.keyboard.down("Shift")
     page.mouse.wheel(0, 100)
     page.keyboard.up("Shift")

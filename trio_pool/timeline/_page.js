@@ -340,11 +340,18 @@
     tip.hidden = thing === null;
     if (thing === null) return;
     const [title, lines] = thing.kind ? describeItem(thing) : describeWorker(thing);
+    showTip(title, lines, colours[thing.kind] ?? colours.quiet, x, y);
+  }
+  /** Show the tooltip at a point of the window; a line may be marked as the one that is pointed at. */
+  function showTip(title, lines, colour, x, y) {
     const list = make("dl");
-    for (const [term, text] of lines)
-      if (text) list.append(make("dt", { textContent: term }), make("dd", { textContent: text }));
+    for (const [term, text, isPointed] of lines) {
+      const className = isPointed ? "pointed" : "";
+      if (text) list.append(make("dt", { textContent: term, className }), make("dd", { textContent: text, className }));
+    }
+    tip.hidden = false;
     tip.replaceChildren(make("strong", { textContent: title }), list);
-    tip.style.setProperty("--colour", colours[thing.kind] ?? colours.quiet);
+    tip.style.setProperty("--colour", colour);
     const { width, height } = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(4, x + 16 + width > innerWidth ? x - width - 12 : x + 16)}px`;
     tip.style.top = `${Math.max(4, y + 16 + height > innerHeight ? y - height - 12 : y + 16)}px`;
@@ -413,6 +420,7 @@
   };
   addEventListener("keydown", (event) => {
     if (!Object.hasOwn(keys, event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key.startsWith("Arrow") && byId("overview").contains(event.target)) return;
     event.preventDefault();
     keys[event.key]();
   });
@@ -447,6 +455,114 @@
     if (data.dropped) byId("dropped").textContent = `${counted(data.dropped, "older record")} dropped`;
     byId("next").hidden = !failures.length;
   }
+
+  // The summary of each pool.
+
+  const colourOf = (cause) => `var(--${data.causes[cause].replaceAll("_", "-")})`;
+  const share = (time, sum) => {
+    const percent = Math.round((100 * time) / sum);
+    return `${percent || "<1"} %`;
+  };
+  const sumOf = (time) => time.reduce((sum, [, part]) => sum + part, 0);
+
+  /** A bar with a part for each cause; `time` has pairs of cause and microseconds. */
+  function makeBar(name, time, className = "") {
+    const sum = sumOf(time), words = time.map(([cause, part]) => `${data.causes[cause]} ${share(part, sum)}`);
+    const bar = make("div", { className, tabIndex: -1 }), stack = make("span", { className: "stack" });
+    bar.setAttribute("role", "img");
+    bar.setAttribute("aria-label", `${name}: ${[...words, duration(sum)].join(", ")}`);
+    for (const [cause, part] of time) {
+      const piece = make("i");
+      piece.dataset.cause = cause;
+      piece.style.setProperty("--colour", colourOf(cause));
+      piece.style.flex = `${part / sum} 1 0`;
+      stack.append(piece);
+    }
+    bar.append(make("span", { textContent: name }), stack, make("span", { textContent: duration(sum) }));
+    const show = (pointed, x, y) => {
+      hover(null);
+      const lines = time.map(([cause, part]) => [data.causes[cause], `${duration(part)}, ${share(part, sum)}`, cause === pointed]);
+      const left = className === "left" ? [["the worker", "has left"]] : [];
+      showTip(name, [...lines, ...left], pointed === null ? colours.quiet : colourOf(pointed), x, y);
+    };
+    bar.addEventListener("pointermove", ({ target, clientX, clientY }) =>
+      show(target.dataset.cause ? Number(target.dataset.cause) : null, clientX, clientY));
+    bar.addEventListener("pointerleave", () => hover(null));
+    bar.addEventListener("focus", () => {
+      const { left, bottom: y } = stack.getBoundingClientRect();
+      if (bar.matches(":focus-visible")) show(null, left, y - 8);
+    });
+    bar.addEventListener("blur", () => hover(null));
+    return bar;
+  }
+
+  function makeBars({ whole: all, bars, hidden, others }) {
+    const list = make("div", { className: "bars" });
+    list.setAttribute("role", "group");
+    list.setAttribute("aria-label", "What the places of each worker have spent their time on");
+    list.append(makeBar("all workers", all), ...bars.map(([name, left, time]) => makeBar(name, time, left ? "left" : "")));
+    if (others.length) list.append(makeBar(hidden ? `and ${grouped(hidden)} more` : "others", others, "left"));
+    // One stop of the tab key; from there the arrows lead to the other bars.
+    list.firstChild.tabIndex = 0;
+    list.addEventListener("keydown", (event) => {
+      const { key, target } = event;
+      const goal = {
+        ArrowDown: target.nextSibling, ArrowUp: target.previousSibling, Home: list.firstChild, End: list.lastChild,
+      }[key];
+      if (goal === undefined) return;
+      event.preventDefault();
+      if (!goal) return;
+      target.tabIndex = -1;
+      goal.tabIndex = 0;
+      goal.focus();
+    });
+    return list;
+  }
+
+  function makeTable({ waiting: waits, running: runs }) {
+    const table = make("table");
+    table.append(make("caption", { textContent: "Of the recorded attempts" }));
+    const addRow = (head, cells, tag) => {
+      const row = table.insertRow();
+      row.append(make("th", { textContent: head }), ...cells.map((textContent) => make(tag, { textContent })));
+    };
+    addRow("", ["p50", "p90", "p99", "max", "number"], "th");
+    for (const [head, title, [number, ...times]] of [
+      ["waiting", "From the submission of a job to its first start", waits],
+      ["running", "From the start to the end of an attempt", runs],
+    ]) {
+      addRow(head, [...(number ? times.map(duration) : ["", "", "", ""]), grouped(number)], "td");
+      table.rows[table.rows.length - 1].title = title;
+    }
+    return table;
+  }
+
+  function fillOverview() {
+    const overview = byId("overview"), isOne = data.summaries.length === 1;
+    overview.hidden = !data.summaries.length;
+    byId("bottleneck").textContent = isOne ? data.summaries[0].bottleneck : `of ${data.summaries.length} pools`;
+    for (const each of data.summaries) {
+      const section = make("section"), causes = make("ul", { className: "causes" }), sum = sumOf(each.whole);
+      causes.setAttribute("aria-label", "Causes");
+      if (!isOne) section.append(make("h2", { textContent: data.pools[each.pool] }), make("p", { textContent: each.bottleneck }));
+      for (const [cause, time] of each.whole) {
+        const entry = make("li");
+        entry.style.setProperty("--colour", colourOf(cause));
+        entry.append(make("i"), `${data.causes[cause]} `, make("b", { textContent: share(time, sum) }));
+        causes.append(entry);
+      }
+      if (sum) section.append(causes, makeBars(each));
+      section.append(makeTable(each));
+      if (each.explanation) {
+        const more = make("details");
+        more.append(make("summary", { textContent: "Explanation" }), make("pre", { textContent: each.explanation }));
+        section.append(more);
+      }
+      byId("pools").append(section);
+    }
+    overview.open = innerHeight >= 700; // in a low window the chart needs the room
+  }
+
   function fit() {
     byId("content").style.height = `${bottom}px`;
     const ratio = devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = scroller;
@@ -460,6 +576,7 @@
 
   fillLegend();
   fillHeader();
+  fillOverview();
   readColours();
   showAll();
   fit(); // at once, since a click may come before the first call of the observer

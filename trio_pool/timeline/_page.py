@@ -7,12 +7,14 @@ from collections import defaultdict
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._model.time_account import CAUSES
 from ._spans import HINDRANCES, OUTCOMES, WHOLE, pool_names, row_names, separate_lanes
+from ._summary import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from ._spans import Recording, Span
+    from ._spans import Recording, Row, Span
 
 K = TypeVar("K", bound="Hashable")
 
@@ -52,6 +54,13 @@ def _data(recording: Recording) -> dict[str, Any]:
     delays = [span for span in recording.spans if span.kind == "delay"]
     groups = [span for span in recording.spans if span.kind == "group"]
     holds = [span for span in recording.spans if span.kind in HINDRANCES]
+    workers: defaultdict[int, dict[Row, str]] = defaultdict(dict)
+    for row, name in rows.items():
+        if row.id != WHOLE:
+            workers[row.pool][row] = name
+    by_pool: defaultdict[int, list[Span]] = defaultdict(list)
+    for span in attempts:
+        by_pool[span.row.pool].append(span)
     return {
         "end": recording.end,
         "dropped": recording.dropped,
@@ -78,6 +87,11 @@ def _data(recording: Recording) -> dict[str, Any]:
             for lane, span in _in_lanes(groups, lambda span: span.row.pool)
         ],
         "jobs": names,
+        "causes": CAUSES,
+        "summaries": [
+            summary(place, recording.accounts.get(pool), workers[pool], recording.left, by_pool[pool])
+            for pool, place in pool_at.items()
+        ],
     }
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ._summary import Accounts, Seconds
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "dead", "put off", "discarded", "cut short", "running"]
 Hindrance: TypeAlias = Literal["resting", "quarantined", "paused", "reopening"]
@@ -61,6 +63,7 @@ class Span:
       unfinished: whether the period had not ended when it was read.
       until: the expected end of an unfinished span, if known.
       progress: what the attempt has last reported, in words, or "".
+      waited: for a job's first attempt, the microseconds since the job was submitted; or None.
     """
 
     row: Row
@@ -75,6 +78,7 @@ class Span:
     unfinished: bool
     until: int | None
     progress: str
+    waited: int | None
 
     @property
     def is_attempt(self) -> bool:
@@ -91,12 +95,16 @@ class Recording:
       spans: the spans, sorted by start; of spans with the same start, the longest first.
       end: the moment, in microseconds.
       dropped: how many records were dropped.
+      accounts: what the places of each pool have spent their time on, by the pool's number.
+      left: the same for the workers that have left.
     """
 
     rows: list[Row]
     spans: list[Span]
     end: int
     dropped: int
+    accounts: Mapping[int, Accounts]
+    left: Mapping[Row, Seconds]
 
 
 def nested_lanes(spans: Sequence[Span]) -> list[int]:

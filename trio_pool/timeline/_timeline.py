@@ -22,6 +22,7 @@ from .._policies import validate
 from .._policies.retry import RetryAfter
 from ._page import page
 from ._recorder import Collector, Hold, Member, Pool, Setback
+from ._summary import accounts_of, spent
 from ._trace import trace_events
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class Timeline(Instrument):
         # Weak, since a pool that could not be opened never reports its end.
         self._pools: WeakKeyDictionary[Engine, Pool] = WeakKeyDictionary()
         self._pools_seen = 0
-        # The running attempts with their start times, by job; and the jobs to be tried again.
-        self._running: dict[Job[Any], tuple[Member, float]] = {}
+        # The running attempts by job, with their start times, and how long the job waited if it is
+        # the first; and the jobs to be tried again.
+        self._running: dict[Job[Any], tuple[Member, float, float | None]] = {}
         self._setbacks: dict[Job[Any], Setback] = {}
         # What the running attempts have last reported.
         self._progress: dict[Job[Any], Progress] = {}
@@ -97,7 +99,11 @@ class Timeline(Instrument):
         return trace_events(self._recording())
 
     def html(self) -> str:
-        """Return the recording as a self-contained HTML page with a chart."""
+        """Return the recording as a self-contained HTML page with a chart, and a summary of each pool above it.
+
+        The summary shows what the places of each worker have spent their time on, what has kept the
+        pool from being faster, and quantiles of the recorded waiting and running times.
+        """
         return page(self._recording())
 
     def write_trace(self, file: str | PathLike[str] | TextIO) -> None:
@@ -129,25 +135,29 @@ class Timeline(Instrument):
     # The methods that the pool calls.
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
+        # A job has a setback also after an attempt that was cut short and doesn't count.
+        is_first = job.attempt_count == 0 and job not in self._setbacks
         self._end_delay(job)
-        self._running[job] = (self._member(worker), trio.current_time())
+        now = trio.current_time()
+        self._running[job] = (self._member(worker), now, now - job.submitted_at if is_first else None)
 
     def attempt_ended(self, job: Job[Any], attempt: Attempt) -> None:
         error = attempt.error
         started_at = attempt.started_at
         running = self._running.pop(job, None)
         if running is not None:
-            member = running[0]
+            member, _, waited = running
         else:  # the attempt was running when the timeline was added to the pool
             member = self._member_of(cast("Engine", job._host), attempt.worker_id, attempt.worker_name)
             self._origin = min(self._origin, started_at + member.pool.shift)
+            waited = started_at - job.submitted_at if attempt.number == 1 else None
         kind = _kind(job, attempt)
         text = "" if error is None else _in_words(error)
         name = _shortened(full_label(job))
         progress = self._progress_of(job)
         self._progress.pop(job, None)
         number, hedges = attempt.number, attempt.hedges
-        self._append((member, kind, started_at, attempt.ended_at, job.id, name, number, text, hedges, progress))
+        self._append((member, kind, started_at, attempt.ended_at, job.id, name, number, text, hedges, progress, waited))
         if error is not None and not job.state.is_final:
             self._setbacks[job] = Setback(member, attempt.number)
 
@@ -172,7 +182,7 @@ class Timeline(Instrument):
         started_at = pool.groups.pop(group, None)
         if started_at is not None:  # None if the timeline was added to the pool after the group was opened
             name, jobs = _told_of(group)
-            self._append((pool.whole, "group", started_at, trio.current_time(), 0, name, 0, jobs, (), ""))
+            self._append((pool.whole, "group", started_at, trio.current_time(), 0, name, 0, jobs, (), "", None))
 
     def pool_paused(self, pool: AnyPool[Any] | SlotPool) -> None:
         self._hold(self._pool_of(pool._engine).whole, "paused")
@@ -187,6 +197,7 @@ class Timeline(Instrument):
         seen = self._pools.get(pool._engine)
         if seen is not None:
             self._release_all(seen.whole)
+            seen.closing = accounts_of(pool.statistics(), closed=True)
 
     def worker_started(self, worker: Worker) -> None:
         self._release(self._member(worker), "reopening")
@@ -211,7 +222,8 @@ class Timeline(Instrument):
     def worker_stopped(self, worker: Worker) -> None:
         member = self._member(worker)
         self._release_all(member)
-        self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", (), ""))
+        member.time = spent(worker.statistics().time)
+        self._append((member, "worker", member.started_at, trio.current_time(), 0, "", 0, "", (), "", None))
         del member.pool.members[worker.id]
 
     # Recording.
@@ -262,7 +274,7 @@ class Timeline(Instrument):
         hold = member.holds.pop(kind, None)
         if hold is not None:
             ended_at = min(hold.until, trio.current_time())
-            self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, (), ""))
+            self._append((member, kind, hold.started_at, ended_at, 0, "", 0, hold.text, (), "", None))
 
     def _release_all(self, member: Member) -> None:
         for kind in tuple(member.holds):
@@ -274,7 +286,7 @@ class Timeline(Instrument):
             ended_at = min(setback.until, trio.current_time())
             name = _shortened(full_label(job))
             started_at, number = setback.started_at, setback.number
-            self._append((setback.member, "delay", started_at, ended_at, job.id, name, number, "", (), ""))
+            self._append((setback.member, "delay", started_at, ended_at, job.id, name, number, "", (), "", None))
 
     def _progress_of(self, job: Job[Any]) -> str:
         progress = self._progress.get(job)
@@ -301,6 +313,10 @@ class Timeline(Instrument):
         found = Collector(self._origin, self._now())
         for record in self._records:
             found.add(record)
+        for engine, pool in self._pools.items():
+            if pool.closing is None:
+                statistics = cast("AnyPool[Any] | SlotPool", engine.pool).statistics()
+                found.add_accounts(pool, accounts_of(statistics, closed=False))
         for pool in self._pools.values():
             for member in pool.members.values():
                 found.add_open(member, "worker", member.started_at)
@@ -310,9 +326,9 @@ class Timeline(Instrument):
             for member in (pool.whole, *pool.members.values()):
                 for kind, hold in member.holds.items():
                     found.add_open(member, kind, hold.started_at, hold.until, text=hold.text)
-        for job, (member, started_at) in self._running.items():
+        for job, (member, started_at, waited) in self._running.items():
             number, progress = job.attempt_count + 1, self._progress_of(job)
-            found.add_open(member, "running", started_at, job=job, number=number, progress=progress)
+            found.add_open(member, "running", started_at, job=job, number=number, progress=progress, waited=waited)
         for job, setback in self._setbacks.items():
             if setback.until is not None:
                 found.add_open(

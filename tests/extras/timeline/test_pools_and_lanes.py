@@ -207,7 +207,9 @@ ROW = Row(1, None, 1, "A", 0)
 
 
 def spans_of(pairs: list[tuple[int, int]]) -> list[Span]:
-    return [Span(ROW, "resting", start, start + length, 0, "", 0, "", (), False, None, "") for start, length in pairs]
+    return [
+        Span(ROW, "resting", start, start + length, 0, "", 0, "", (), False, None, "", None) for start, length in pairs
+    ]
 
 
 @given(st.lists(times))
