@@ -15,6 +15,7 @@ from .._model.statistics import pool_statistics
 from .._model.text import counted, label
 from .._policies import validate
 from .._runtime.block import Block
+from .._runtime.caller_run import end_open_blocks
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .._runtime.notify import notify
@@ -325,6 +326,8 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                     group._open()
                     error = yield group
                     notify(engine.instruments, "_group", record, "leaving")
+                    left_open = await end_open_blocks(engine, "open_group", record)
+                    error = left_open if error is None else error
                     if error is None:
                         await group._finish()
                 except BaseException as exc:

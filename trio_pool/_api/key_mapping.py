@@ -22,7 +22,7 @@ class KeyMapping(Mapping[Hashable, KeyStatistics]):
         self._keys = keys
 
     def __getitem__(self, key: Hashable) -> KeyStatistics:
-        found = None if self._keys is None else self._keys.by_value.get(key)
+        found = None if self._keys is None else self._keys.known(key)
         if found is None or not found.live:
             raise KeyError(key)
         return key_statistics(found)

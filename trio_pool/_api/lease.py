@@ -47,12 +47,15 @@ class Lease(OnlyAsync, Handle, Generic[R_co]):
     def job(self) -> Job[None]:
         """The job whose body is the block, for `Job.lend`, `Job.set_used`, `Job.report`, `Job.cancel` or `Job.worker`.
 
+        After a wait for a place that was given up, it is the cancelled job.
+
         Raises:
-          RuntimeError: before the block has begun.
+          RuntimeError: before the block has begun, or the wait for a place has been given up.
         """
-        if self._job is None or not self._has_begun:
-            raise RuntimeError("what acquire() returns has a job once its block has begun")
-        return self._job
+        job = self._job
+        if job is None or not (self._has_begun or job.state.is_final):
+            raise RuntimeError("what acquire() returns has a job once its block has begun, or will not begin any more")
+        return job
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> R_co:
@@ -79,10 +82,16 @@ class Lease(OnlyAsync, Handle, Generic[R_co]):
     ) -> None:
         if not self._has_begun or self._is_over:
             raise RuntimeError("the block of acquire() is left, but not entered")
+        executor = self._executor
+        executor.check_task()
         self._is_over = True
-        if trio.lowlevel.current_task() is self._executor.task:
+        if trio.lowlevel.current_task() is executor.task:
             innermost.reset(self._token)
-        outcome = await self._executor.end(error)
+        if executor.left_open is not None:
+            if error is None:
+                raise executor.left_open
+            return  # noqa: ASYNC910  # the block has been ended before
+        outcome = await executor.end(error)
         if outcome is not None and outcome is not error:
             raise outcome from outcome.__cause__
 

@@ -16,6 +16,7 @@ from .._model.pool_config import Config
 from .._policies import validate
 from .._policies.resource import MOST_WORKERS, Elastic, Resource, check_lifespan
 from .._runtime.block import Block
+from .._runtime.caller_run import end_open_blocks
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.home import Home
 from .._runtime.notify import notify
@@ -278,6 +279,8 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
                 opened = True
                 notify(engine.instruments, "pool_opened", pool)
                 error = yield pool
+                left_open = await end_open_blocks(engine, "open_pool")
+                error = left_open if error is None else error
                 if error is None:
                     await _finish(pool)
             except BaseException as exc:

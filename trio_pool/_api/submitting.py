@@ -169,7 +169,11 @@ class Submitting(Handle, FixedAttributes, Entered):
         return job
 
     def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
-        """Return the options of a lease's job."""
+        """Return the options of a lease's job; a block can't be entered elsewhere than in the pool's own Trio run."""
+        self._engine.check_caller(
+            "here no block of acquire() can be entered; let an async function in the pool's run do that, "
+            "with trio.from_thread.run(..., trio_token=...)"
+        )
         defaults = self._lease_defaults
         if defaults is None:
             inf = math.inf
@@ -258,7 +262,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         except BaseException as error:
             if job._state is None:
                 raise  # the job has never been in the pool
-            job.cancel()
+            self._engine.cancel_job(job, "with its caller")
             with trio.CancelScope(shield=True):
                 await self._engine.waiting.wait_for_end(job)
             # A Ctrl-C must not get lost, whatever has become of the job.

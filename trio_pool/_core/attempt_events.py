@@ -154,7 +154,8 @@ class AttemptEvents:
         job = run.job
         if race is None:
             self._lifecycle.cut_attempt(run, now, error)
-            self._go_on_after_cut(job, now, _why_cut(run), self._state.evicted.pop(run, None), begun=begun)
+            ticket = self._state.evicted.pop(run, None)
+            self._go_on_after_cut(job, now, _why_cut(run), ticket, begun=begun, cut=run.cut)
         else:
             self._leave(race, run, now, "cut")
             if not begun and run.worker is not race.first:
@@ -228,11 +229,21 @@ class AttemptEvents:
         self._lifecycle.die(job, DeadReason.TIMED_OUT, "its total timeout passed", error, now)
 
     def _go_on_after_cut(
-        self, job: JobRecord, now: float, why: Why, ticket: int | None = None, *, begun: bool = True
+        self,
+        job: JobRecord,
+        now: float,
+        why: Why,
+        ticket: int | None = None,
+        *,
+        begun: bool = True,
+        cut: Cut | None = None,
     ) -> None:
         """Decide about the job of an attempt that was cut short."""
         if job._cancelled or (begun and job._options.is_lease):  # a block can't be run again
-            self._lifecycle.end(job, JobState.CANCELLED, now, "cancelled while it ran")
+            by = "since its worker was removed" if cut is Cut.EVICTED else "with its caller"
+            if job._cancelled:
+                by = job._extras.cancelled_by
+            self._lifecycle.end(job, JobState.CANCELLED, now, f"cancelled while it ran, {by}")
         elif job._deadline <= now:
             self._lifecycle.time_out(job, now)
         else:

@@ -109,12 +109,13 @@ class Changes:
         self._state.waits.cut(run)
         self._state.commands.append((INTERRUPT, run))
 
-    def cancel(self, job: JobRecord, now: float) -> None:
-        """Cancel a job that has not ended."""
+    def cancel(self, job: JobRecord, now: float, by: str) -> None:
+        """Cancel a job that has not ended; ``by`` says who does so, at the end of a sentence."""
         if job._cancelled:
             return
         job._cancelled = True
         if job._state is JobState.RUNNING:
+            job._extras.cancelled_by = by
             for run in self._state.hedging.cancel(job):
                 self.cut(run, Cut.CANCELLED, now)
             return
@@ -123,9 +124,10 @@ class Changes:
 
     def stop_group(self, group: Group, now: float, discarded: str = "") -> None:
         """Cancel the jobs of a group; with ``discarded``, the reason, discard those that wait instead."""
+        by = f"since {discarded}" if discarded else "with its group"
         for job in list(group.live):
             if not discarded or job._state is JobState.RUNNING:
-                self.cancel(job, now)
+                self.cancel(job, now, by)
             else:
                 self.discard(job, discarded, now)
         if discarded:

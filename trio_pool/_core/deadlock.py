@@ -23,7 +23,7 @@ from .waits import Wait
 
 if TYPE_CHECKING:
     from .state import PoolState
-    from .wait_graph import Node
+    from .wait_nodes import Node
 
 
 class DeadlockSearch:

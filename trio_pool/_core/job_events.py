@@ -193,11 +193,11 @@ class JobEvents:
 
     # Jobs end.
 
-    def cancel(self, job: JobRecord, now: float) -> None:
-        """Cancel a job."""
+    def cancel(self, job: JobRecord, now: float, by: str = "by job.cancel()") -> None:
+        """Cancel a job; ``by`` says who does so, at the end of a sentence."""
         self._settling.advance(now)
         if not job.state.is_final:
-            self._changes.cancel(job, now)
+            self._changes.cancel(job, now, by)
             self._settling.settle(now)
 
     def cancel_all(self, now: float) -> None:
@@ -208,7 +208,7 @@ class JobEvents:
         self._dependencies.clear()
         for job in list(self._lifecycle.live.values()):
             if job._state is JobState.RUNNING:
-                self._changes.cancel(job, now)  # whatever may have come due since: nothing starts now
+                self._changes.cancel(job, now, "with the pool")  # whatever may have come due since: nothing starts now
             else:
                 job._ticket = 0
                 if job._state is JobState.DELAYED or job._deadline != math.inf:

@@ -60,8 +60,7 @@ class Keys:
       news: receives the keys that may start jobs again.
 
     Attributes:
-      by_value: the known keys.
-      active: how many of these have jobs that have not ended.
+      active: how many of the known keys have jobs that have not ended.
       unnamed: the turn of the jobs without a key.
       virtual_time: the latest start tag.
       held: how many queued jobs wait because of the bounds of their keys.
@@ -72,6 +71,7 @@ class Keys:
     """
 
     __slots__ = (
+        "_by_hash",
         "_by_load",
         "_ended",
         "_latest",
@@ -82,7 +82,6 @@ class Keys:
         "_until_full",
         "_until_turn",
         "active",
-        "by_value",
         "deadlines",
         "held",
         "held_back",
@@ -97,9 +96,10 @@ class Keys:
         self._per_key = per_key
         self._news = news
         self.deadlines: Deadlines = deadlines
-        self.by_value: dict[Hashable, KeyRecord] = {}
+        # The known keys by their hashes, each with the others of the same hash behind it.
+        self._by_hash: dict[int, KeyRecord] = {}
         self.active: int = 0
-        self.unnamed: KeyRecord = KeyRecord(None, NO_BOUNDS, None)
+        self.unnamed: KeyRecord = KeyRecord(None, 0, NO_BOUNDS, None)
         self.unnamed.is_known = True
         self.virtual_time: float = 0.0
         self.held: int = 0
@@ -129,7 +129,8 @@ class Keys:
         """
         if value is None:
             return self.unnamed
-        known = self.by_value.get(value)
+        number = hash(value)
+        known = self._known(value, number)
         if known is not None:
             return known
         try:
@@ -142,10 +143,10 @@ class Keys:
         if self.on_limits is not None:
             self.on_limits(bounds.rate_limit)
         if bounds.rate_limit is None:
-            return KeyRecord(value, bounds, None)
+            return KeyRecord(value, number, bounds, None)
         meters = RateMeters(bounds.rate_limit, self.holders)
         self.holders.tell_apart(meters.units())
-        return KeyRecord(value, bounds, meters)
+        return KeyRecord(value, number, bounds, meters)
 
     def find(self, job: JobRecord) -> KeyRecord:
         """Return the record of the key of a job that is about to enter, which may have become known meanwhile."""
@@ -153,15 +154,31 @@ class Keys:
         if key is None:
             key = job._key = self.of(job._options.key)
         elif not key.is_known:
-            key = job._key = self.by_value.get(key.value, key)
+            key = job._key = self._known(key.value, key.hash) or key
         return key
+
+    def known(self, value: Hashable) -> KeyRecord | None:
+        """Return the record of a key that is known, or None."""
+        return self._known(value, hash(value))
+
+    def _known(self, value: object, number: int) -> KeyRecord | None:
+        record = self._by_hash.get(number)
+        while record is not None and not (record.value is value or record.value == value):
+            record = record.following
+        return record
 
     def enter(self, job: JobRecord) -> KeyRecord:
         """Return the record of the key of a job that enters, which is known from now on."""
-        key = self.find(job)
+        try:
+            key = self.find(job)
+        except BaseException:
+            # The comparison with another key has raised, after the call that has given the key.
+            assert job._key is not None
+            key = job._key
         if not key.is_known:
             key.is_known = True
-            self.by_value[key.value] = key
+            key.following = self._by_hash.get(key.hash)
+            self._by_hash[key.hash] = key
             if key.meters is not None:
                 self.holders.note_key(key)
         return key
@@ -259,7 +276,17 @@ class Keys:
 
     def with_jobs(self) -> list[KeyRecord]:
         """The keys that have jobs that have not ended."""
-        return [key for key in list(self.by_value.values()) if key.live]
+        return [key for key in self.all() if key.live]
+
+    def all(self) -> list[KeyRecord]:
+        """The keys that are known."""
+        found: list[KeyRecord] = []
+        for first in list(self._by_hash.values()):
+            record: KeyRecord | None = first
+            while record is not None:
+                found.append(record)
+                record = record.following
+        return found
 
     def busiest(self, number: int) -> list[KeyRecord]:
         """Those of them with the most jobs that run, wait for a worker or back off."""
@@ -308,10 +335,24 @@ class Keys:
         elif (full_at := key.full_at()) > now:
             self._remember(self._until_full, full_at, key)
         else:
-            del self.by_value[key.value]
+            self._unlink(key)
             key.is_known = False
             if key.meters is not None:
                 self.holders.drop_key(key)
+
+    def _unlink(self, key: KeyRecord) -> None:
+        """Leave a key out of those with its hash."""
+        first = self._by_hash[key.hash]
+        if first is not key:
+            while first.following is not key:
+                assert first.following is not None
+                first = first.following
+            first.following = key.following
+        elif key.following is None:
+            del self._by_hash[key.hash]
+        else:
+            self._by_hash[key.hash] = key.following
+        key.following = None
 
     def _remember(self, heap: list[Remembered], when: float, key: KeyRecord) -> None:
         key.is_remembered = True

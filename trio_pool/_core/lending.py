@@ -74,14 +74,17 @@ class Lending:
         del worker._lent[run]
         self._roster.touched[worker] = None
         self._roster.unpark(worker)
+        limits = worker._limits
         if not worker._lent:
             self._roster.count_as_available(worker, True)
+            if limits is not None and limits.is_worn():
+                self._state.may_be_stuck = True  # its free places may be used no more before it is reopened
         run.is_lent = False
         run.since = now
         worker._in_order = not worker._runs  # later runs may stand before this one
         worker._runs[run] = None
         self._roster.note_run(run, 1)
-        is_limited = worker._limits is not None and worker._limits.ready_at(now) > now
+        is_limited = limits is not None and limits.ready_at(now) > now
         if worker._has_room and worker._available and not (is_limited or Hold.LIMITED in worker._holds):
             self._roster.park(worker, now)
         self._roster.count_coming(worker)

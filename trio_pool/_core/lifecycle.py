@@ -249,7 +249,7 @@ class Lifecycle:
         if job._options.is_lease:
             if job._state is None:
                 self.move(job, QUEUED, now)
-            self.end(job, JobState.CANCELLED, now, "no place was free in time")
+            self.end(job, JobState.CANCELLED, now, "it got no place in time")
             return
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 

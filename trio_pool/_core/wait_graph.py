@@ -12,63 +12,21 @@ long as one of these runs doesn't wait, or one more may be started, that run may
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from .._model.records import Group, JobRecord, Run, Terms, WorkerRecord
 from .._model.states import Hold, JobState
 from .race import Race, runs_of
 from .terms import terms_of
+from .wait_nodes import Emptied, Release, Through, Vacancy
 from .waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from .._model.key_record import KeyRecord
     from .state import PoolState
-
-    # What others may need: the end of a job, of a run or of a wait, a free worker or place, or one more
-    # run of an attempt.
-    Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Release | Race"
-    # How many of these nodes are needed, and the nodes.
-    Need: TypeAlias = tuple[int, Sequence[Node]]
-
-
-class Through(NamedTuple):
-    """The end of a run by itself, and not because another run of the attempt has ended."""
-
-    run: Run
-
-
-class Vacancy(NamedTuple):
-    """A worker that may start something, or has so many free places for a group.
-
-    Attributes:
-      worker: the worker.
-      wholly: whether no run may use or have lent it.
-      gate: the group whose job is to start, or that is to get places.
-      given_back: the group that must end first, for which the whole worker is reserved.
-      reserves: how many places the group is to get in addition to those that it has; 0 for a job.
-    """
-
-    worker: WorkerRecord
-    wholly: bool
-    gate: Group | None = None
-    given_back: Group | None = None
-    reserves: int = 0
-
-
-class Release(NamedTuple):
-    """A place that comes free.
-
-    Attributes:
-      runs: the runs of which some must end.
-      ends: how many of them.
-      given_back: the group that must end, for which the place is reserved.
-    """
-
-    runs: tuple[Run, ...]
-    ends: int
-    given_back: Group | None
+    from .wait_nodes import Need, Node
 
 
 class WaitGraph:
@@ -150,6 +108,8 @@ class WaitGraph:
         if isinstance(node, Release):
             ends: list[Need] = [(node.ends, node.runs)] if node.ends else []
             return ends + self._of_block(node.given_back)
+        if isinstance(node, Emptied):
+            return [(1, [run]) for run in node.worker._runs if self._is_holding(run)]
         if isinstance(node, Race):
             return self._of_further_run(node)
         return self._of_running(node) if node._state is JobState.RUNNING else self.of_waiting(node)
@@ -289,12 +249,17 @@ class WaitGraph:
             missing = (reserves or 1) - free
             if missing > 0:
                 needs.append((int(missing), releases))
-            probe = _probe_of(worker)
-            if probe is not None and worker._runs and all(map(self._is_holding, worker._runs)):
-                needs.append((1, [probe] if probe in worker._runs else [probe, *worker._runs]))
+            needs += self._of_probe(worker)
         if wholly or reserves:  # nor is a place reserved before the runs that have lent theirs have got them back
             needs += [(1, [lender]) for lender in worker._lent]
         return needs + self._of_block(vacancy.given_back)
+
+    def _of_probe(self, worker: WorkerRecord) -> list[Need]:
+        """Return what must happen before the probe of a worker's breaker lets others start there."""
+        probe = _probe_of(worker)
+        if probe is None or probe in self._as_if_lent:
+            return []
+        return [(1, [probe] if probe in worker._runs else [probe, Emptied(worker)])]
 
     def _is_kept(self, group: Group | None, other: Group | None) -> bool:
         return other is not None and other is not group and other not in self._reservations.waiting

@@ -34,17 +34,23 @@ class JobExtra:
       caller_deadline: when the caller of run() stops waiting for the job.
       is_start_awaited: whether the watchers are also called after the job's first start.
       label: the job's label in messages, once it has been read.
+      cancelled_by: who has cancelled the job while it ran, in words that end a sentence.
       executor: the runtime's half of a job that its caller executes, which gets the job's runs.
       metadata: the job's own copy of the metadata, once it has been read.
       progress: the last progress of the last attempt, or None.
       reporter: the number of the run that has reported the progress.
     """
 
-    __slots__ = ("caller_deadline", "executor", "is_start_awaited", "label", "metadata", "progress", "reporter")
+    # fmt: off
+    __slots__ = (
+        "caller_deadline", "cancelled_by", "executor", "is_start_awaited", "label", "metadata", "progress", "reporter",
+    )
+    # fmt: on
 
     def __init__(self) -> None:
         self.caller_deadline: float = math.inf
         self.is_start_awaited: bool = False
+        self.cancelled_by: str = ""
         self.label: str | None = None
         self.executor: Any = None
         self.metadata: dict[str, Any] | None = None

@@ -23,11 +23,15 @@ class KeyRecord:
     """The record of a key.
 
     Arguments:
-      value: what the user gave as the key.
+      value: what the user gave as the key. Its ``__hash__`` is called once for each call that gives it, and nothing of
+          it once its job has entered, since it may raise anything.
+      number: its hash.
       bounds: the key's bounds.
       meters: the meters of the key's rate limits; None without any.
 
     Attributes:
+      hash: its hash.
+      following: the next record with the same hash.
       max_running: how many attempts of the key's jobs may run at once.
       is_known: whether this is the record of the key, and not one that has been forgotten or not used yet.
       held: how many of its queued jobs wait because of its bounds.
@@ -44,14 +48,16 @@ class KeyRecord:
 
     # fmt: off
     __slots__ = (
-        "_since", "_starts", "_ticket", "_weight", "closed", "delayed", "held", "in_line", "is_known",
-        "is_remembered", "limited_until", "live", "max_running", "meters", "queued", "resting_until", "running",
-        "surplus", "turn", "value",
+        "_since", "_starts", "_ticket", "_weight", "closed", "delayed", "following", "hash", "held", "in_line",
+        "is_known", "is_remembered", "limited_until", "live", "max_running", "meters", "queued", "resting_until",
+        "running", "surplus", "turn", "value",
     )
     # fmt: on
 
-    def __init__(self, value: object, bounds: KeyBounds, meters: RateMeters | None) -> None:
+    def __init__(self, value: object, number: int, bounds: KeyBounds, meters: RateMeters | None) -> None:
         self.value: object = value
+        self.hash: int = number
+        self.following: KeyRecord | None = None
         self.max_running: float = bounds.max_running
         self.meters: RateMeters | None = meters
         self.is_known: bool = False

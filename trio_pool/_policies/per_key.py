@@ -24,6 +24,9 @@ _LEAST_WEIGHT, _MOST_WEIGHT = 1e-6, 1e6
 
 
 def _weight(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        bounds = f"from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g}"
+        raise TypeError(f"{name} must be an int or a float {bounds}, {validate.got(value)}")
     number = validate.real(name, value)
     if not _LEAST_WEIGHT <= number <= _MOST_WEIGHT:
         raise ValueError(f"{name} must be from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g}, {validate.got(value)}")
@@ -92,7 +95,7 @@ class PerKey:
           A job that lends its worker doesn't count. Each run of a job with a `Hedge` does.
       rate_limit: a `RateLimit` or `SharedRateLimit` on the starts of the jobs of one key, or an
           iterable of several that all hold. Each key keeps its own count of a `RateLimit`.
-      weight: the share of the key, from 1e-6 to 1e6: a key of weight 2 gets twice as many starts as
+      weight: the share of the key, an int or a float from 1e-6 to 1e6: a key of weight 2 gets twice as many starts as
           one of weight 1, while both have jobs waiting.
 
     Raises:

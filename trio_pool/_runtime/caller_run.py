@@ -14,13 +14,13 @@ from .._model.handles import has_ended
 from .._model.job_extra import JobExtra
 from .._model.states import Cut, JobState
 from .._policies.retry import ResourceBroken
-from .job_context import is_in_a_job
+from .job_context import is_in_a_job, own_jobs
 from .outcomes import shortfall_of
 
 if TYPE_CHECKING:
     from .._core.waits import Wait
     from .._model.handles import Job
-    from .._model.records import Run
+    from .._model.records import Group, Run
     from .engine import Engine
 
 
@@ -40,9 +40,10 @@ class CallerRun:
       run: the run, from when the worker has given it until it is given back.
       scope: covers the execution, once it has begun.
       is_lost: whether the lifespan of the run's worker has begun to end by itself.
+      left_open: the error if its block was still open where a block around it has been left; then it is ended.
     """
 
-    __slots__ = ("_engine", "_job", "_outer", "_outside", "is_lost", "returned", "run", "scope", "task")
+    __slots__ = ("_engine", "_job", "_outer", "_outside", "is_lost", "left_open", "returned", "run", "scope", "task")
 
     def __init__(self, engine: Engine, job: Job[Any]) -> None:
         self._engine = engine
@@ -56,6 +57,7 @@ class CallerRun:
         self.run: Run | None = None
         self.scope: trio.CancelScope | None = None
         self.is_lost = False
+        self.left_open: RuntimeError | None = None
         job._extra = extra = JobExtra()
         extra.executor = self
 
@@ -108,7 +110,7 @@ class CallerRun:
                     break
                 self._hand_back(run)
         except BaseException:
-            job.cancel()
+            self._engine.cancel_job(job, "with its caller")
             if self.run is not None:
                 self._hand_back(self.run)
             raise
@@ -120,6 +122,12 @@ class CallerRun:
         self.scope = trio.CancelScope()
         self.scope.__enter__()
         return run
+
+    def check_task(self) -> None:
+        """Check that the caller is the task that has begun the execution, unless that has ended."""
+        task = self.task
+        if trio.lowlevel.current_task() is not task and task.parent_nursery and task in task.parent_nursery.child_tasks:
+            raise RuntimeError(_WRONG_TASK)
 
     async def end(self, raised: BaseException | None) -> BaseException | None:
         """End the execution, and give the run back.
@@ -137,7 +145,7 @@ class CallerRun:
         assert scope is not None
         wrong_use: RuntimeError | None = None
         if trio.lowlevel.current_task() is not self.task:
-            wrong_use = RuntimeError("the block of acquire() must be left in the task that has entered it")
+            wrong_use = RuntimeError(_WRONG_TASK)
         else:
             try:
                 # Without the exception, since a scope would take an exception group apart.
@@ -188,7 +196,7 @@ class CallerRun:
         try:
             await self._engine.waiting.wait_for(job, has_ended)
         except BaseException:
-            job.cancel()
+            self._engine.cancel_job(job, "with its caller")
             raise
         if job.state is not JobState.DEAD:
             return JobCancelledError(job)
@@ -214,8 +222,34 @@ class CallerRun:
         """The error for a job that has ended before it could be executed."""
         job = self._job
         if job.state is JobState.CANCELLED and not job._cancelled:
-            return JobTimeoutError(f"no place was free within {job._deadline - job._submitted_at:g} s")
+            return JobTimeoutError(f"acquire() got no place within {job._deadline - job._submitted_at:g} s")
         return shortfall_of(job)
+
+
+async def end_open_blocks(engine: Engine, left: str, group: Group | None = None) -> RuntimeError | None:
+    """End the blocks of ``acquire`` that the calling task has not left, before it waits for their ends itself.
+
+    Arguments:
+      engine: the engine of the pool whose block, or a group's, is being left.
+      left: the function that returns that block.
+      group: the group, whose blocks alone must have been left before.
+
+    Returns:
+      the error that says so, if there are any.
+    """
+    error: RuntimeError | None = None
+    for job in list(own_jobs()):
+        executor = None if job._extra is None else job._extra.executor
+        if job._host is not engine or not isinstance(executor, CallerRun) or executor.run is None:
+            continue
+        if executor.task is trio.lowlevel.current_task() and (group is None or job._options.group is group):
+            error = RuntimeError(f"the block of acquire() must be left before the block of {left}() around it")
+            executor.left_open = error
+            await executor.end(error)
+    return error  # noqa: ASYNC910
+
+
+_WRONG_TASK = "the block of acquire() must be left in the task that has entered it"
 
 
 def _runs_or_has_ended(job: Any) -> bool:

@@ -65,6 +65,12 @@ V = TypeVar("V")
 SUCCEEDED = JobState.SUCCEEDED  # read for every result, and slow to access through the enum
 
 
+_CALL_FROM_THREAD = (
+    "from here, call run_from_thread() or submit_from_thread() for jobs, "
+    "and trio.from_thread.run_sync(..., trio_token=...) for anything else"
+)
+
+
 class OpenGroup(Protocol):
     """The notifications of the engine to a group whose block has been entered."""
 
@@ -165,17 +171,14 @@ class Engine:
         assert self.nursery is not None
         context.run(partial(self.nursery.start_soon, task, name=name))
 
-    def check_caller(self) -> None:
+    def check_caller(self, cure: str = _CALL_FROM_THREAD) -> None:
         """Check that the caller is in the pool's Trio run, as long as that lasts.
 
         A caller in another Trio run or thread would change the pool's state while the pool uses it,
         and might be woken by the wrong scheduler or never. Calls that only read need no check.
         """
         if get_ident() != self.home.thread and self.nursery is not None:
-            raise RuntimeError(
-                "the pool lives in another Trio run or thread: from here, call run_from_thread() or "
-                "submit_from_thread() for jobs, and trio.from_thread.run_sync(..., trio_token=...) for anything else"
-            )
+            raise RuntimeError(f"the pool lives in another Trio run or thread: {cure}")
 
     def note_places(self) -> None:
         """Notify the streams that the workers may have more places: the default buffer may allow more jobs."""
@@ -195,11 +198,11 @@ class Engine:
     # The calls of the handles of jobs.
 
     @trio.lowlevel.enable_ki_protection
-    def cancel_job(self, job: Job[Any]) -> None:
-        """Cancel a job of this pool."""
+    def cancel_job(self, job: Job[Any], by: str = "by job.cancel()") -> None:
+        """Cancel a job of this pool; ``by`` says who does so, at the end of a sentence."""
         self.check_caller()
         if not job.state.is_final:
-            self.core.cancel(job, trio.current_time())
+            self.core.cancel(job, trio.current_time(), by)
             self.carry_out()
 
     def result_of(self, job: Job[V]) -> V:

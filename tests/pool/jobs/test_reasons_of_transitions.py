@@ -200,7 +200,7 @@ async def test_the_end_tells_what_the_job_tells(autojump_clock: MockClock) -> No
         "given up": (DEAD, "given up: closed"),
         "discarded": (DISCARDED, "old"),
         "timed out": (DEAD, told(ends["timed out"])[-1][1]),
-        "cancelled": (CANCELLED, "cancelled while it ran"),
+        "cancelled": (CANCELLED, "cancelled while it ran, by job.cancel()"),
     }
     assert told(ends["timed out"])[-1][1].startswith("its total timeout passed")
 

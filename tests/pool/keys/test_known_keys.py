@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.actors import of_any_arguments
 from trio_pool import (
@@ -124,7 +125,7 @@ async def test_the_bounds_of_a_key_are_asked_for_when_it_becomes_known(autojump_
         ("max_running", "3", TypeError, "must be an int, got '3'"),
         ("rate_limit", 3, TypeError, "must be a RateLimit, got 3"),
         ("weight", 0, ValueError, "must be from 1e-06 to 1e\\+06, got 0"),
-        ("weight", None, TypeError, "must be a number, got None"),
+        ("weight", None, TypeError, r"must be an int or a float from 1e-06 to 1e\+06, got None"),
     ],
 )
 async def test_nonsense_raises_at_submit(
@@ -294,9 +295,9 @@ async def test_no_more_idle_keys_are_remembered_than_fit(monkeypatch: pytest.Mon
             following = await pool.submit(nap, 0, key=str(number))
             await waiting.wait()
             waiting = following
-            most = max(most, len(keys.by_value))
+            most = max(most, len(keys.all()))
         assert most < 50
-    assert keys.by_value == {}
+    assert keys.all() == []
 
 
 # The value
@@ -308,7 +309,7 @@ def test_the_fields_of_the_bounds_are_checked() -> None:
         ({"max_running": 0}, ValueError, "^max_running must be at least 1, got 0"),
         ({"weight": -1}, ValueError, "^weight must be from 1e-06 to"),
         ({"weight": math.inf}, ValueError, "^weight must be from 1e-06 to"),
-        ({"weight": "1"}, TypeError, "^weight must be a number, got '1'"),
+        ({"weight": "1"}, TypeError, r"^weight must be an int or a float from 1e-06 to 1e\+06, got '1'"),
         ({"rate_limit": [3]}, TypeError, "^rate_limit must hold limits, got 3"),
     ):
         with pytest.raises(kind, match=message):
@@ -358,3 +359,34 @@ async def test_a_key_that_waits_in_line_is_the_one_that_becomes_known_meanwhile(
             for _ in range(3):
                 nursery.start_soon(submit)
         assert [await job.wait() for job in jobs] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("good_calls", range(12))
+async def test_a_key_that_raises_later_disturbs_nobody(good_calls: int, autojump_clock: MockClock) -> None:
+    class Key:
+        calls = 0
+
+        def _count(self) -> None:
+            Key.calls += 1
+            if Key.calls > good_calls:
+                raise RuntimeError("no")
+
+        def __hash__(self) -> int:
+            self._count()
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            self._count()
+            return self is other
+
+    refused = 0
+    async with open_pool(1, max_queue=1, per_key=PerKey(max_running=1, rate_limit=RateLimit(1))) as pool:
+        for _ in range(4):
+            try:
+                await pool.submit(trio.sleep, 1, key=Key())
+            except RuntimeError:
+                refused += 1
+        await pool.submit(trio.sleep, 1, key="fine")
+        await pool.join()
+        assert len(pool.keys) == 0
+    assert pool.statistics().succeeded == 5 - refused

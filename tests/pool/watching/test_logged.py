@@ -118,7 +118,7 @@ async def test_a_job_that_is_cancelled_says_so(logger: logging.Logger, heard: He
         job.cancel()
     assert heard.lines()[4:6] == [
         "DEBUG job 1 (sleeps_forever): attempt 1 on A, 3.000 s: cut short",
-        "DEBUG job 1 (sleeps_forever) was cancelled after 0 attempts: cancelled while it ran",
+        "DEBUG job 1 (sleeps_forever) was cancelled after 0 attempts: cancelled while it ran, by job.cancel()",
     ]
     assert [facts["attempt_number"] for facts in heard.told("attempt_cut_short")] == [1]
 
