@@ -10,6 +10,9 @@ files of the standard library, so that each file that arrives can be held agains
     python api_tokens.py --files 200
     python api_tokens.py --respect-quotas
 
+With ``--record FILE`` it writes down what the pool does, to be replayed with ``trio_pool.planning``: with other tokens,
+limits and retries.
+
 With ``--respect-quotas`` the pool knows the quotas beforehand, and the API never has to refuse a call.
 
 On a terminal, and if rich is installed, it shows what the pool does while it works; with ``--no-live`` a line of
@@ -56,6 +59,7 @@ from trio_pool import (
     RetryPolicy,
     open_pool,
 )
+from trio_pool.planning import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -82,6 +86,7 @@ class Options(argparse.Namespace):
     files: int | None
     seed: int
     respect_quotas: bool
+    record: Path | None
     live: bool
 
 
@@ -131,6 +136,7 @@ def declare_quota(token: Token) -> RateLimit:
 
 
 async def fetch_all(sources: list[Source], options: Options, report: Report, console: Console | None = None) -> None:
+    recorders = [] if options.record is None else [Recorder(options.record)]
     async with (
         run_server(options.seed, len(sources), report) as base_url,
         trio.open_nursery() as nursery,
@@ -143,7 +149,7 @@ async def fetch_all(sources: list[Source], options: Options, report: Report, con
             retry=RetryPolicy(max_attempts=8, placement="other"),
             breaker=CircuitBreaker(failures=3, reset_after=0.25, max_reset_after=1.0),
             attempt_timeout=0.5,
-            instruments=[report, report.causes, report.breakers],
+            instruments=[report, report.causes, report.breakers, *recorders],
             name="api tokens",
             rng=Random(options.seed),
         ) as pool,
@@ -211,6 +217,7 @@ def main() -> int:
     parser.add_argument(
         "--respect-quotas", action="store_true", help="declare the tokens' quotas to the pool, so that none is exceeded"
     )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write down what the pool does, for planning")
     parser.add_argument(
         "--live",
         action=argparse.BooleanOptionalAction,

@@ -116,6 +116,7 @@ class Report(Instrument):
         yield f"{'applied':<16}{len(self.books.transfers):>8}   transfers; {counts['known']} were sent again after that"
         yield f"{'total':<16}{self.books.total:>8}   in all accounts, {ACCOUNTS * DEPOSIT} at the start"
         yield f"{'elapsed':<16}{self._elapsed:>8.2f} s"
+        yield self._pool.explain()
         yield f"the books {'do not balance' if faults else 'balance'}"
         yield from faults
 

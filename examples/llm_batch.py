@@ -12,6 +12,9 @@ The API is ``llm_server.py``, which this program starts beside itself on 127.0.0
 With ``--without-limits`` the pool knows no quota. Calls are refused with 429, and the key rests for as long as the API
 says, while the prompt goes to another one.
 
+With ``--record FILE`` it writes down what the pool does, to be replayed with ``trio_pool.planning``: with other keys,
+limits and retries.
+
 The prompts and the answers are files of JSON lines, the answers in the order of the prompts. On a terminal, and if rich
 is installed, it shows what the pool does while it works; with ``--no-live`` a line of progress instead.
 
@@ -50,6 +53,7 @@ from trio_pool import (
     current_worker,
     open_pool,
 )
+from trio_pool.planning import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -175,10 +179,12 @@ class Options(argparse.Namespace):
     seed: int
     folder: Path
     without_limits: bool
+    record: Path | None
     live: bool
 
 
 async def answer_all(options: Options, report: Report) -> None:
+    recorders = [] if options.record is None else [Recorder(options.record)]
     async with (
         run_server_process(SERVER, "--seed", str(options.seed), at_end=report.note_accounts) as port,
         trio.open_nursery() as nursery,
@@ -187,7 +193,7 @@ async def answer_all(options: Options, report: Report) -> None:
             lifespan=partial(open_client, port),
             retry=RetryPolicy(max_attempts=5, placement="other", retry_on=(ServerError, BrokenConnectionError)),
             attempt_timeout=10,
-            instruments=[report],
+            instruments=[report, *recorders],
             name="llm batch",
             rng=Random(options.seed),
         ) as pool,
@@ -263,6 +269,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="repeats the prompts and the failures (default: 0)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"for the prompts and answers (default: {FOLDER})")
     parser.add_argument("--without-limits", action="store_true", help="declare no quota, and obey the API's 429s")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write down what the pool does, for planning")
     parser.add_argument(
         "--live",
         action=argparse.BooleanOptionalAction,

@@ -29,6 +29,7 @@ class Report(Instrument):
     wanted: int
     answered: int = 0
     accounts: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    _pool: Pool[Any] | SlotPool | None = None
     _workers: tuple[Worker, ...] = ()
     _opened_at: float = 0.0
     _elapsed: float = 0.0
@@ -37,6 +38,7 @@ class Report(Instrument):
         self.accounts = json.loads(line)
 
     def pool_opened(self, pool: Pool[Any] | SlotPool) -> None:
+        self._pool = pool
         self._workers = pool.workers  # to be asked also when they have gone
         self._opened_at = time.perf_counter()
 
@@ -44,7 +46,7 @@ class Report(Instrument):
         self._elapsed = time.perf_counter() - self._opened_at
 
     def lines(self) -> Iterator[str]:
-        if not self.accounts:
+        if not self.accounts or self._pool is None:
             yield "stopped before the pool was open"
             return
         keys = [worker.statistics() for worker in self._workers]
@@ -56,6 +58,8 @@ class Report(Instrument):
         yield f"{'prompts':<10}{self.answered:>10} of {self.wanted}"
         yield f"{'elapsed':<10}{self._elapsed:>10.2f} s"
         yield from self._lines_on_theory()
+        yield ""
+        yield self._pool.explain()
 
     def _line(self, name: str, keys: list[WorkerStatistics], accounts: list[dict[str, int]]) -> str:
         calls = sum(key.attempts for key in keys)

@@ -143,6 +143,8 @@ class Report(Instrument):
             yield f"{'429s':<10}{self.refused:>10}"
         yield from self._lines_on_time(sum(token.succeeded for token in tokens if token.name in STEADY))
         yield from self.lost
+        yield ""
+        yield self._pool.explain()
 
     def _lines_on_time(self, files: int) -> Iterator[str]:
         """How long it took, and how long the steady tokens need for their files if nothing but their quotas counts.

@@ -115,8 +115,8 @@ def watched(*, is_general: bool = False, note: Callable[[Job[Any]], object] = id
     life = Life()
 
     def noting(way: Callable[..., None], seen: Callable[..., object]) -> Callable[..., None]:
-        def noted(*arguments: Any) -> None:
-            way(*arguments)
+        def noted(*arguments: Any, **options: Any) -> None:
+            way(*arguments, **options)
             seen(*arguments)
 
         return noted

@@ -213,8 +213,7 @@ class PlainGroupedPool(PlainPool):
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
         for worker in self.workers:
-            while len(worker.kept) > (0 if worker.departing or worker.phase == "gone" else worker.places):
-                worker.kept.remove(list(dict.fromkeys(worker.kept))[-1])  # the last to come there
+            self._keep_no_more_than_there_is(worker)
         self._review()
         for job in self.those(JobState.DEAD):
             if job not in self.followed_up:
@@ -228,6 +227,15 @@ class PlainGroupedPool(PlainPool):
                 self.ready_since[job] = self._next_count()
                 if job.state is JobState.BLOCKED:
                     self._queue_again(job, front=False)
+
+    def _keep_no_more_than_there_is(self, worker: PlainWorker) -> None:
+        """What runs keeps its place; of what is kept, free places go first, those of the last group before others."""
+        places = 0 if worker.departing or worker.phase == "gone" else worker.places
+        while worker.kept:
+            groups = list(dict.fromkeys(worker.kept))[::-1]
+            if places and len(worker.runs) + sum(map(worker.unused, groups)) <= places:
+                return
+            worker.kept.remove(next((group for group in groups if worker.unused(group)), groups[0]))
 
     def _discard(self, job: PlainJob) -> None:
         if job in self.line:

@@ -168,14 +168,25 @@ class PlainWaitingPool(PlainElasticPool):
 
     def _is_broken(self, worker: PlainWorker) -> bool:
         """Whether all that it runs has to end before it starts something."""
-        return worker.phase == "reopening" or worker.is_worn(self.now)
+        is_lent = any(run.job in self.as_if_lent for run in worker.runs)
+        return worker.phase == "reopening" or (worker.is_worn(self.now) and not is_lent)
 
     def _held_by(
         self, worker: PlainWorker, coming: set[Thing], *, is_broken: bool, group: PlainGroup | None
     ) -> list[Thing]:
         """What keeps a place of a worker from a group, or from jobs of none; with ``is_broken`` its lenders do."""
-        stuck = [run.job for run in worker.runs if run.job not in self.as_if_lent and run.job not in coming]
+        running = [run.job for run in worker.runs if is_broken or run.job not in self.as_if_lent]
+        stuck = [job for job in running if job not in coming]
         lenders = [job for job in worker.lenders if job not in coming] if is_broken else []
+        places, blocks = self._places_beside(worker, stuck, coming, group)
+        if places <= 0:
+            return [*stuck, *lenders, *blocks]
+        return [*stuck, *lenders] if is_broken else []
+
+    def _places_beside(
+        self, worker: PlainWorker, stuck: list[PlainJob], coming: set[Thing], group: PlainGroup | None
+    ) -> tuple[float, list[Thing]]:
+        """How many places there will be for a group beside what is stuck, and what keeps those of other groups."""
         places, others, blocks = worker.places, list(stuck), list[Thing]()
         for keeper in dict.fromkeys(worker.kept):
             if block := self._block_of(keeper, coming) if keeper is not group else []:
@@ -183,9 +194,7 @@ class PlainWaitingPool(PlainElasticPool):
                 for job in [job for job in stuck if job.group is keeper][: worker.kept.count(keeper)]:
                     others.remove(job)
                 blocks += block
-        if len(others) < places and not (is_broken and (stuck or lenders)):
-            return []
-        return [*stuck, *lenders, *blocks]
+        return places - len(others), blocks
 
     def _block_of(self, group: PlainGroup, coming: set[Thing]) -> list[Thing]:
         """What keeps a group's block from its end, if it has all of its places: the waits of its opener."""
@@ -202,22 +211,21 @@ class PlainWaitingPool(PlainElasticPool):
         for worker in self.staying():
             if group.opener is not None and group.opener in worker.lenders:
                 continue
-            own = [run for run in worker.runs if run.job is group.opener]
-            places = worker.places - worker.kept.count(group) - len(own)
-            stuck = [run.job for run in worker.runs if run not in own and run.job not in self.as_if_lent]
-            held: list[Thing] = [job for job in (*stuck, *worker.lenders) if job not in coming]
-            most += max(0, places)
-            if not any(job not in coming for job in worker.lenders):
-                taken = sum(
-                    worker.kept.count(keeper)
-                    for keeper in dict.fromkeys(worker.kept)
-                    if keeper is not group and self._block_of(keeper, coming)
-                )
-                free += max(0, places - taken - len([job for job in held if job not in worker.lenders]))
-            found += held
-            for keeper in dict.fromkeys(worker.kept):
-                if keeper is not group:
-                    found += self._block_of(keeper, coming)
+            own = worker.kept.count(group)
+            places = worker.places - own - any(run.job is group.opener for run in worker.runs)
+            if places <= 0:
+                continue
+            most += places
+            # The opener goes on only when the group has its places.
+            stuck = [job for job in (run.job for run in worker.runs) if job is group.opener or job not in coming]
+            lenders = [job for job in worker.lenders if job not in coming]
+            in_own = [job for job in stuck if job.group is group][:own]
+            beside, blocks = self._places_beside(worker, [job for job in stuck if job not in in_own], coming, group)
+            is_broken = bool(stuck) and self._is_broken(worker)
+            found += [*(stuck if is_broken else ()), *lenders]
+            if beside - own < min(places, group.reserve - len(self.kept(group))):
+                found += [*(job for job in stuck if job not in (group.opener, *in_own)), *blocks]
+            free += 0 if lenders or is_broken else max(0, beside - own)
         return [] if lacks > most or free >= lacks else found
 
     # Who is told.

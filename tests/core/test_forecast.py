@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -22,6 +22,7 @@ from trio_pool._core.forecast import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from trio.testing import MockClock
 
@@ -53,21 +54,34 @@ class FailsEachThirdTime:
             raise OSError(number)
 
 
+def in_tokens(number: int) -> dict[str, Any]:
+    """Options of jobs that use more and less."""
+    return {"uses": {"tokens": 100 + 17 * number % 50}}
+
+
+def for_keys(number: int) -> dict[str, Any]:
+    """Options of jobs of which half are for one key."""
+    return {"key": "big" if number % 2 else number % 9}
+
+
+def no_options(number: int) -> dict[str, Any]:
+    return {}
+
+
 async def forecasts(
     jobs: int,
     *,
-    fn: Callable[..., Awaitable[object]] = work,
+    fn: Callable[[object, int], Awaitable[object]] = work,
     resources: Any = ("a", "b"),
-    options: Any = None,
+    options: Callable[[int], dict[str, Any]] = no_options,
     during: Callable[[Pool[Any]], None] | None = None,
     **pool_options: Any,
 ) -> list[tuple[float, float]]:
     """Run so many jobs; return what was left from the middle of the time on, as forecast and in truth."""
     made: list[tuple[float, float]] = []
-    options = options or (lambda number: {})
-    if callable(resources):
-        resources = resources()
-    async with open_pool(resources, max_queue=math.inf, **pool_options) as pool:
+    given: Any = resources() if callable(resources) else resources
+    opening = cast("Callable[..., AbstractAsyncContextManager[Pool[Any]]]", open_pool)
+    async with opening(given, max_queue=math.inf, **pool_options) as pool:
 
         async def look() -> None:
             while True:
@@ -105,13 +119,13 @@ CASES: dict[str, Callable[[], Awaitable[list[tuple[float, float]]]]] = {
         resources=[
             Resource(n, max_running=10, rate_limit=RateLimit(60, per=1, burst=600, unit="tokens")) for n in "ab"
         ],
-        options=lambda number: {"uses": {"tokens": 100 + 17 * number % 50}},
+        options=in_tokens,
     ),
     "a limit that some workers share": partial(
         forecasts,
         300,
         resources=lambda: sharing(RateLimit(90, per=1, burst=90, unit="tokens").shared()),
-        options=lambda number: {"uses": {"tokens": 100 + 17 * number % 50}},
+        options=in_tokens,
     ),
     "only a shared limit": partial(
         forecasts,
@@ -130,14 +144,14 @@ CASES: dict[str, Callable[[], Awaitable[list[tuple[float, float]]]]] = {
         200,
         resources=[Resource("a", max_running=20)],
         per_key=PerKey(max_running=1),
-        options=lambda number: {"key": "big" if number % 2 else number % 9},
+        options=for_keys,
     ),
     "a limit of a key": partial(
         forecasts,
         200,
         resources=[Resource("a", max_running=20)],
         per_key=PerKey(rate_limit=RateLimit(1, per=3)),
-        options=lambda number: {"key": "big" if number % 2 else number % 9},
+        options=for_keys,
     ),
 }
 

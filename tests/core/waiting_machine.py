@@ -40,8 +40,6 @@ class WaitingMachine(ElasticMachine):
     """Lets jobs wait for jobs, for the workers of their groups, and for the ends of what they have cancelled."""
 
     make_plain = PlainWaitingPool
-    # With several places, the model and the core differ now and then about which wait is told first.
-    draws_places = False
     elastics: ClassVar[SearchStrategy[Elastic[None] | None]] = st.none() | st.none() | ELASTICS
 
     def __init__(self) -> None:
@@ -104,7 +102,7 @@ class WaitingMachine(ElasticMachine):
         super().go_on()
         while pair := next((pair for pair in self.waits if pair[1].members_of and self.model.has_come(pair[1])), None):
             self.end_wait(*pair)
-        for wait in [wait for wait in self.model.waits if wait.told and wait.is_loan]:
+        while wait := next((wait for wait in self.model.waits if wait.told and wait.is_loan), None):
             forfeit = partial(self.core.scheduler.forfeit, run_of(self.job_of(wait.waiter)))
             self.on_both(partial(self.model.forfeit, wait), forfeit, dated=False)
 

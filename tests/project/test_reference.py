@@ -13,6 +13,7 @@ import pytest
 
 import trio_pool
 import trio_pool.otel
+import trio_pool.planning
 import trio_pool.rich
 import trio_pool.testing
 import trio_pool.timeline
@@ -25,7 +26,7 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.rst"
 
 MODULES: dict[str, ModuleType] = {
     module.__name__: module
-    for module in (trio_pool, trio_pool.otel, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
+    for module in (trio_pool, trio_pool.otel, trio_pool.planning, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
 }
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 

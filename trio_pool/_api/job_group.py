@@ -17,6 +17,7 @@ from .._policies import validate
 from .._runtime.block import Block
 from .._runtime.cancellation_watch import CancellationWatch
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
+from .._runtime.notify import notify
 from .._runtime.outcomes import come_out, failure_of, without_own_cancellation
 from .calls import ResourceCalls
 from .slot_calls import SlotCalls
@@ -309,6 +310,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
     record.opener, record.task = engine.waiting.run_of_caller(), trio.lowlevel.current_task()
     engine.core.open_group(record, trio.current_time())
     engine.carry_out()
+    notify(engine.instruments, "_group", record, "entering")
     error: BaseException | None = None
     watch = CancellationWatch(group.cancel)
     try:
@@ -322,6 +324,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                         await trio.lowlevel.cancel_shielded_checkpoint()
                     group._open()
                     error = yield group
+                    notify(engine.instruments, "_group", record, "leaving")
                     if error is None:
                         await group._finish()
                 except BaseException as exc:

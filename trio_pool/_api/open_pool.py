@@ -298,6 +298,7 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
 async def _finish(pool: BasePool) -> None:
     """Run all jobs of the pool to their end, after the body has ended."""
     engine = pool._engine
+    notify(engine.instruments, "_body_ended", pool)
     engine.close()
     engine.core.drain(trio.current_time())
     engine.carry_out()

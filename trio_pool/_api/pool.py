@@ -14,7 +14,7 @@ from .._model.text import counted
 from .._policies import validate
 from .._policies.resource import Elastic, OnCut, describe
 from .._runtime.engine import Engine
-from .._runtime.notify import is_among, remove
+from .._runtime.notify import InnerEvents, is_among, remove
 from .._runtime.rates import settle_in
 from .._runtime.workers import Workers
 from .calls import ResourceCalls
@@ -225,6 +225,8 @@ class BasePool(Controls):
         self._engine.check_caller()
         validate.instance("instrument", instrument, Instrument)
         if not is_among(self._engine.instruments, instrument):
+            if isinstance(instrument, InnerEvents):
+                instrument._added(self)
             self._engine.instruments.append(instrument)
 
     def remove_instrument(self, instrument: Instrument) -> None:

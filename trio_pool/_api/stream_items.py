@@ -12,6 +12,7 @@ from .._basics.is_a import is_a
 from .._basics.logs import report
 from .._model.errors import PoolClosedError
 from .._runtime.job_context import is_in_a_job
+from .._runtime.notify import notify
 from .stream_source import END, Items
 from .stream_task import FeedingTask
 
@@ -299,8 +300,11 @@ class Feeder:
             if self._over:
                 return  # noqa: ASYNC910  # the pool has ended
             self._is_bringing = True
+            began = trio.current_time()
             item = await self._items.take()
             self._is_bringing = False
+            if self._engine.instruments:
+                notify(self._engine.instruments, "_stream", self._window, "brought", trio.current_time() - began)
             if item is END:
                 self._end()
                 return

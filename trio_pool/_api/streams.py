@@ -15,6 +15,7 @@ from .._model.job_options import ItemSpec
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import is_in_a_job
+from .._runtime.notify import notify
 from .stream_items import Feeder
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             raise RuntimeError("a stream of results can be entered only once")
         # After items are taken, entering the block must not be interrupted any more.
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._tell("entered")
         self._fill = self._feeder.begin()
         self._entered = True
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -90,6 +92,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._tell("left")
         self._results.close()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
@@ -116,12 +119,15 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
         job: Job[Any] | None = None
+        self._tell("asked")
         with contextlib.suppress(trio.EndOfChannel):
             job = await self._receive()
         if job is None:
+            self._tell("read")
             await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
+        self._tell("read")
         self._window.unread -= 1
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job
@@ -136,6 +142,10 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
                 return await self._results.receive()
         except trio.ClosedResourceError:
             raise trio.ClosedResourceError("the block of these results has been left") from None
+
+    def _tell(self, step: str) -> None:
+        if self._engine.instruments:
+            notify(self._engine.instruments, "_stream", self._window, step)
 
     def _look(self) -> None:
         """Check whether there is room for more jobs."""

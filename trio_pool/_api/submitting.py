@@ -21,6 +21,7 @@ from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
+from .._runtime.notify import notify
 from .graph import about_node, in_order
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         key = engine.core.key_of(jobs)
         try:
             if engine.submitters.let_in(key, door, jobs) is Admission.WAITING:
+                for job in jobs:
+                    notify(engine.instruments, "_lined_up", job)
                 await engine.submitters.wait_for_place(key)
         except NoEligibleWorkerError as error:
             of_node = next(name for name, job in by_key.items() if job is key)
@@ -161,6 +164,8 @@ class Submitting(Handle, FixedAttributes, Entered):
         job: Job[Any] = Job(self._engine, number, fn, args, options, now, deadline, context)
         if self._engine.core.keys is not None:
             job._key = self._engine.core.keys.of(options.key)
+        if options.after:
+            notify(self._engine.instruments, "_depends", job, options.after)
         return job
 
     def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
@@ -215,7 +220,10 @@ class Submitting(Handle, FixedAttributes, Entered):
         inside = not outside and is_in_a_job() and self._is_inside()
         if engine.closed or self._closed:
             self._check_open(inside=inside)
-        return engine.submitters.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
+        waits = engine.submitters.let_in(job, Door.ALWAYS if inside else Door.QUEUE_UP) is Admission.WAITING
+        if waits and engine.instruments:
+            notify(engine.instruments, "_lined_up", job)
+        return waits
 
     def _goes_straight(self, job: Job[Any]) -> bool:
         """Start or queue a job, if nothing else has to be considered; return whether that was done."""

@@ -67,7 +67,7 @@ class AttemptEvents:
         self._hedging.ending(race, decides=True)
         if self._deadlines.soonest <= now:
             self._settling.advance(now)
-        self._leave(race, run, now)
+        self._leave(race, run, now, "value")
         self._lifecycle.count_for(worker, None)
         race.succeeded(value)
         self._left_race(race, now)
@@ -88,7 +88,7 @@ class AttemptEvents:
         if race is None:
             self._lifecycle.end_attempt(run, now, error)
         else:
-            self._leave(race, run, now)
+            self._leave(race, run, now, "error")
             if not race.is_decided:
                 self._lifecycle.count_for(worker, error)
         setback = job._setback
@@ -129,7 +129,7 @@ class AttemptEvents:
             job = self._lifecycle.end_attempt(run, now, error)
             self._time_out_running(job, error, now)
         else:
-            self._leave(race, run, now)
+            self._leave(race, run, now, "cut")
             self._lifecycle.count_for(run.worker, error)
             race.failed(error, None)
             self._left_race(race, now)
@@ -156,7 +156,7 @@ class AttemptEvents:
             self._lifecycle.cut_attempt(run, now, error)
             self._go_on_after_cut(job, now, _why_cut(run), self._state.evicted.pop(run, None), begun=begun)
         else:
-            self._leave(race, run, now)
+            self._leave(race, run, now, "cut")
             if not begun and run.worker is not race.first:
                 del race.took_part[run.worker]
             self._left_race(race, now, error, _why_cut(run))
@@ -238,8 +238,10 @@ class AttemptEvents:
         else:
             self._changes.queue_again(job, now, front=True, ticket=ticket, why=why)
 
-    def _leave(self, race: Race, run: Run, now: float) -> None:
+    def _leave(self, race: Race, run: Run, now: float, how: str) -> None:
         """Remove an ended run from its attempt and from its worker."""
+        if len(race.took_part) > 1:
+            self._lifecycle.tell("_run_left", run, how)
         if run.is_lent:
             self._lending.close(run)
             self._changes.wear_out(run.worker, now)  # it could not be reopened while this run was inside of it

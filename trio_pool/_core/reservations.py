@@ -174,15 +174,20 @@ class Reservations:
             self._commands.append((RESERVED, group))
 
     def lose(self, worker: WorkerRecord, most: float = 0) -> None:
-        """Release the places of a worker that is about to leave the pool, or all but ``most`` of them."""
+        """Release the places of a worker that is about to leave the pool, or will have ``most`` places.
+
+        What runs there keeps its place. Where that leaves too few for all that is reserved, groups lose theirs, free
+        ones first.
+        """
         if worker._is_exclusive:
             group = worker._kind.group
             if group is not None and not most:
                 self._lose(worker, group)
                 self._roster.reserve(worker, None)
             return
-        while worker._kept_places > most:
-            group = next(reversed(worker._kept))
+        while worker._kept and (not most or len(worker._runs) + worker._kept_free > most):
+            groups = list(reversed(worker._kept))
+            group = next((each for each in groups if worker._kept[each] > worker._kept_runs[each]), groups[0])
             self._lose(worker, group)
             self._roster.change_kept(worker, group, -1)
 

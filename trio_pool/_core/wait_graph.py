@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .._model.key_record import KeyRecord
     from .state import PoolState
 
-    # What others may need: the end of a job, of a run or of a wait, a free worker, or one more run
-    # of an attempt.
-    Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Unlent | Race"
+    # What others may need: the end of a job, of a run or of a wait, a free worker or place, or one more
+    # run of an attempt.
+    Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Release | Race"
     # How many of these nodes are needed, and the nodes.
     Need: TypeAlias = tuple[int, Sequence[Node]]
 
@@ -40,25 +40,35 @@ class Through(NamedTuple):
 
 
 class Vacancy(NamedTuple):
-    """A worker that may start something.
+    """A worker that may start something, or has so many free places for a group.
 
     Attributes:
       worker: the worker.
       wholly: whether no run may use or have lent it.
-      gate: the group whose job is to start, or that is to get a place.
-      given_back: the group that must end first, for which the worker or places of it are reserved.
+      gate: the group whose job is to start, or that is to get places.
+      given_back: the group that must end first, for which the whole worker is reserved.
+      reserves: how many places the group is to get in addition to those that it has; 0 for a job.
     """
 
     worker: WorkerRecord
     wholly: bool
     gate: Group | None = None
     given_back: Group | None = None
+    reserves: int = 0
 
 
-class Unlent(NamedTuple):
-    """The end of all loans of a worker's places."""
+class Release(NamedTuple):
+    """A place that comes free.
 
-    worker: WorkerRecord
+    Attributes:
+      runs: the runs of which some must end.
+      ends: how many of them.
+      given_back: the group that must end, for which the place is reserved.
+    """
+
+    runs: tuple[Run, ...]
+    ends: int
+    given_back: Group | None
 
 
 class WaitGraph:
@@ -137,8 +147,9 @@ class WaitGraph:
             return self._of_through(node.run)
         if isinstance(node, Vacancy):
             return self._of_vacancy(node)
-        if isinstance(node, Unlent):
-            return [(1, [lender]) for lender in node.worker._lent]
+        if isinstance(node, Release):
+            ends: list[Need] = [(node.ends, node.runs)] if node.ends else []
+            return ends + self._of_block(node.given_back)
         if isinstance(node, Race):
             return self._of_further_run(node)
         return self._of_running(node) if node._state is JobState.RUNNING else self.of_waiting(node)
@@ -172,21 +183,40 @@ class WaitGraph:
 
     def _of_place(self, run: Run) -> list[Need]:
         """Return what must happen before the worker has a free place for a job that has lent one."""
-        gate, worker = run.job._options.group, run.worker
-        places, runs = self._common(gate, worker)
-        released: list[Node] = []  # by the groups that have places reserved
-        for other, kept in worker._kept.items():
-            if self._is_kept(gate, other):
-                released += [Vacancy(worker, False, gate, other)] * kept
-        return [(number, [*waiting, *released]) for number, waiting in self._of_ends(runs, places)]
+        free, releases = self._places(run.worker, run.job._options.group)
+        return [(int(1 - free), releases)] if free < 1 else []
 
-    def _of_ends(self, runs: list[Run], places: float) -> list[Need]:
-        """Return how many of these runs must end before one more may use these places."""
-        runs = [run for run in runs if run not in self._as_if_lent]
-        number = len(runs) - places + 1
-        waiting = [run for run in runs if run in self._waits] if number > 0 else []
-        number -= len(runs) - len(waiting)  # the others end by themselves
-        return [(int(number), waiting)] if number > 0 else []
+    def _places(self, worker: WorkerRecord, gate: Group | None, *, reserves: bool = False) -> tuple[float, list[Node]]:
+        """How many places a worker has for a group beside the runs that wait, and what must happen for one more each.
+
+        Arguments:
+          gate: the group, which may also use its own reserved places.
+          reserves: whether the places are to be reserved for the group, in addition to those.
+        """
+        # No place of a worker is reserved while one is lent.
+        holding = [run for run in worker._runs if (run in self._waits if reserves else self._is_holding(run))]
+        free = worker._max_running
+        releases: list[Node] = []
+        for other, kept in worker._kept.items():
+            is_own = reserves and other is gate
+            if not is_own and (not self._is_kept(gate, other) or not self._of_block(other)):
+                continue
+            own = tuple(run for run in holding if run.job._options.group is other)
+            holding = [run for run in holding if run not in own]
+            free -= max(kept, len(own))
+            spare = max(0, kept - len(own))
+            for number in range(max(kept, len(own))):
+                is_reserved = number >= len(own) - kept
+                if not (is_own and is_reserved):
+                    releases.append(Release(own, max(0, number + 1 - spare), other if is_reserved else None))
+        return free - len(holding), [*releases, *holding]
+
+    def _of_block(self, group: Group | None) -> list[Need]:
+        """Return what must happen before a group ends, as far as it is known: the waits of its block."""
+        if group is None or group.opener is None:
+            return []
+        # If another task of the opener waits, that wait may end when the group does.
+        return [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
 
     def _of_wait(self, wait: Wait) -> list[Need]:
         if wait.is_ending:
@@ -214,7 +244,7 @@ class WaitGraph:
             if worker._is_leaving:
                 continue
             if not worker._is_exclusive:
-                free += self._count_places(group, worker, held)
+                held += self._vacancies(group, worker)
                 continue
             if worker in group.workers or worker is own:
                 continue
@@ -228,65 +258,43 @@ class WaitGraph:
         # possible.
         return (int(missing), held) if 0 < missing <= len(held) else (0, [])
 
-    def _count_places(self, group: Group, worker: WorkerRecord, held: list[Node]) -> float:
-        """Return how many places of a worker a group may get; add to ``held`` what must end for more."""
+    def _vacancies(self, group: Group, worker: WorkerRecord) -> list[Node]:
+        """The places of a worker with several that a group may get."""
         opener = group.opener
-        free, runs = self._common(group, worker)
-        free -= worker._kept.get(group, 0) + (opener in worker._runs)
-        if worker._lent:  # no place is reserved before the runs that have lent theirs have got them back
-            if opener is None or opener.worker is not worker:
-                held += [Unlent(worker)] * self._few(group, free)
-            return 0
-        for other, places in worker._kept.items():
-            if self._is_kept(group, other):
-                held += [Vacancy(worker, wholly=False, gate=group, given_back=other)] * places
-        waiting = [run for run in runs if run in self._waits and run is not opener]
-        held += waiting
-        return max(0, free - len(waiting))
-
-    def _few(self, group: Group, number: float) -> int:
-        """How many of so many places a group can use."""
-        return int(max(0, min(group.lacks, number)))
-
-    def _common(self, gate: Group | None, worker: WorkerRecord, but: Group | None = None) -> tuple[float, list[Run]]:
-        """How many places aren't reserved for other groups that have all of theirs, and the runs on these places.
-
-        Arguments:
-          gate: the group that may also use its own reserved places.
-          but: a group whose reserved places count as released.
-        """
-        places, runs = worker._max_running, list(worker._runs)
-        for other, kept in worker._kept.items():
-            if other is not but and self._is_kept(gate, other):
-                places -= kept
-                own = [run for run in runs if run.job._options.group is other]
-                own.sort(key=self._is_holding, reverse=True)  # those beyond the reserved places may be any of them
-                runs = [run for run in runs if run not in own[:kept]]
-        return places, runs
+        if opener in worker._lent:
+            return []  # no place is reserved before it has got back its own
+        most = worker._max_running - worker._kept.get(group, 0) - (opener in worker._runs)
+        return [
+            Vacancy(worker, wholly=False, gate=group, reserves=number + 1)
+            for number in range(int(max(0, min(group.lacks, most))))
+        ]
 
     def _is_waited_on(self, worker: WorkerRecord) -> bool:
         """Whether a run that uses or has lent the worker waits."""
         return any(run in self._waits for run in (*worker._runs, *worker._lent))
 
     def _of_vacancy(self, vacancy: Vacancy) -> list[Need]:
-        worker = vacancy.worker
+        worker, reserves = vacancy.worker, vacancy.reserves
         needs: list[Need] = []
         limits = worker._limits
         is_worn = limits is not None and limits.is_worn() and not worker._lent and not worker._is_exclusive
-        if vacancy.wholly or worker._is_leaving or is_worn or Hold.REOPENING in worker._holds:
-            waiting = [run for run in worker._runs if self._is_holding(run)]
-            needs += [(1, [run]) for run in (*waiting, *worker._lent)]
-        else:
-            places, runs = self._common(vacancy.gate, worker, vacancy.given_back)
-            needs += self._of_ends(runs, places)
+        if is_worn and any(run in self._as_if_lent for run in worker._runs):
+            is_worn = False  # a lent worker serves on
+        has_to_leave = vacancy.wholly or worker._is_leaving
+        wholly = has_to_leave or is_worn or Hold.REOPENING in worker._holds
+        if wholly:
+            needs += [(1, [run]) for run in worker._runs if run in self._waits]  # also if it lent the worker
+        if not has_to_leave:
+            free, releases = self._places(worker, vacancy.gate, reserves=reserves > 0)
+            missing = (reserves or 1) - free
+            if missing > 0:
+                needs.append((int(missing), releases))
             probe = _probe_of(worker)
             if probe is not None and worker._runs and all(map(self._is_holding, worker._runs)):
                 needs.append((1, [probe] if probe in worker._runs else [probe, *worker._runs]))
-        group = vacancy.given_back
-        if group is not None and group.opener is not None:
-            # If another task of the opener waits, that wait may end when the group does.
-            needs += [(1, [wait]) for wait in self._waits.get(group.opener, ()) if wait.task is group.task]
-        return needs
+        if wholly or reserves:  # nor is a place reserved before the runs that have lent theirs have got them back
+            needs += [(1, [lender]) for lender in worker._lent]
+        return needs + self._of_block(vacancy.given_back)
 
     def _is_kept(self, group: Group | None, other: Group | None) -> bool:
         return other is not None and other is not group and other not in self._reservations.waiting
@@ -340,10 +348,9 @@ class WaitGraph:
             staying = [worker for worker in staying if not roster.is_avoided(terms, worker)]
         takers: list[Vacancy] = []
         for worker in staying:
-            kept = [group for group in (worker._kind.group, *worker._kept) if self._is_kept(terms.gate, group)]
-            if not worker._is_exclusive or not kept:
-                takers.append(Vacancy(worker, False, terms.gate))
-            takers += [Vacancy(worker, False, terms.gate, group) for group in kept]
+            group = worker._kind.group
+            is_kept = self._is_kept(terms.gate, group)
+            takers.append(Vacancy(worker, False, terms.gate, group if is_kept else None))
         return takers
 
     def _of_room(self, job: JobRecord, terms: Terms) -> list[Need]:

@@ -46,12 +46,12 @@ class WorkerLimits:
     __slots__ = (
         "_is_old",
         "_jobs",
-        "_max_age",
-        "_max_jobs",
         "_rng",
         "breaker",
         "check",
         "idle_since",
+        "max_age",
+        "max_jobs",
         "meters",
         "reopens_on_cut",
     )
@@ -73,8 +73,8 @@ class WorkerLimits:
         self.idle_since = 0.0
         self.meters: RateMeters = RateMeters(rate_limits, sharer, keeps_apart=True)
         self.breaker = None if breaker is None else Breaker(breaker)
-        self._max_jobs = math.inf if max_jobs is None else max_jobs
-        self._max_age = math.inf if max_age is None else max_age
+        self.max_jobs = math.inf if max_jobs is None else max_jobs
+        self.max_age = math.inf if max_age is None else max_age
         self._rng = rng
         # Attempts since the resource was opened, and whether max_age has passed since.
         self._jobs = 0
@@ -84,9 +84,9 @@ class WorkerLimits:
         """Record that the resource has been opened, and return when it will be too old, or ``inf``."""
         self._jobs = 0
         self._is_old = False
-        if self._max_age == math.inf:
+        if self.max_age == math.inf:
             return math.inf
-        return now + self._max_age * self._rng.uniform(1 - _AGE_SPREAD, 1)
+        return now + self.max_age * self._rng.uniform(1 - _AGE_SPREAD, 1)
 
     def grow_old(self) -> None:
         """Record that the resource has become too old."""
@@ -94,7 +94,7 @@ class WorkerLimits:
 
     def is_worn(self) -> bool:
         """Whether the resource must be reopened before another attempt."""
-        return self._is_old or self._jobs >= self._max_jobs
+        return self._is_old or self._jobs >= self.max_jobs
 
     def allows_another(self, *, is_lent: bool) -> bool:
         """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn.

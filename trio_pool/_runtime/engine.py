@@ -318,7 +318,9 @@ class Engine:
     def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None:
         """Set how much of these units the current run of a job has used in all."""
         self.check_caller()
-        self.core.set_used(run_inside(job, "set_used"), amounts, trio.current_time())
+        run = run_inside(job, "set_used")
+        self.core.set_used(run, amounts, trio.current_time())
+        notify(self.instruments, "_used", run, amounts)
         self.carry_out()
 
     def _on_start(self, run: Run) -> None:

@@ -12,6 +12,7 @@ from .._basics.text import one_line
 from .._policies.retry import ResourceBroken
 from .deadlock_error import deadlock_of
 from .job_context import is_part_of
+from .notify import notify
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +39,7 @@ class LendBlock(OnlyAsync):
         await trio.lowlevel.checkpoint_if_cancelled()
         self._run = run = _check(self._job)
         run.worker._task.loans.lend(run)
+        self._tell("lent")
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
@@ -50,7 +52,9 @@ class LendBlock(OnlyAsync):
         run = self._run
         assert run is not None
         worker = run.worker
+        self._tell("claimed")
         in_vain = await worker._task.loans.take_back(run)
+        self._tell("returned")
         await trio.lowlevel.cancel_shielded_checkpoint()
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -61,6 +65,10 @@ class LendBlock(OnlyAsync):
                 raise ResourceBroken(f"{one_line(worker.name)} was removed while it was lent")
             if not worker._is_open:
                 raise ResourceBroken(f"the resource of {one_line(worker.name)} broke while it was lent")
+
+    def _tell(self, step: str) -> None:
+        host: Any = self._job._host
+        notify(host.instruments, "_lent", self._run, step)
 
 
 def _check(job: Job[Any]) -> Run:

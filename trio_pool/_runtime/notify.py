@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._basics.logs import report
 from .._basics.text import shown
 from .._policies import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._core.retry_decision import Verdict
+    from .._core.stream_window import StreamWindow
+    from .._model.handles import Job, Worker
+    from .._model.records import Group, JobRecord, Run
+    from .._policies.rate_meter import Amount
+
+
+class InnerEvents:
+    """A second base class of instruments, for more events: only extras of this package use it.
+
+    These events are no part of the public interface. Their names begin with an underscore, and `notify` leaves all
+    other instruments out.
+    """
+
+    def _added(self, pool: Any) -> None:
+        """A pool that is open is about to notify this instrument."""
+
+    def _lined_up(self, job: Job[Any]) -> None:
+        """A call that submits a job begins to wait for a place in the queue."""
+
+    def _depends(self, job: Job[Any], after: tuple[JobRecord, ...]) -> None:
+        """A job was made that starts after others."""
+
+    def _judged(self, run: Run, verdict: Verdict) -> None:
+        """It was decided what becomes of a run that has failed; followed by ``attempt_ended``."""
+
+    def _run_left(self, run: Run, how: str) -> None:
+        """One of several runs of an attempt has ended: with a ``"value"``, an ``"error"``, or ``"cut"``."""
+
+    def _used(self, run: Run, amounts: Mapping[str, Amount]) -> None:
+        """A run says how much it has used."""
+
+    def _lent(self, run: Run, step: str) -> None:
+        """A run has ``"lent"`` its place, asks for it (``"claimed"``), or goes on (``"returned"``)."""
+
+    def _session(self, worker: Worker, step: str) -> None:
+        """A worker begins to enter its lifespan, or to leave it, or has left it: ``"entering"`` and so on."""
+
+    def _removing(self, worker: Worker, cancel: bool) -> None:
+        """The program removes a worker, and waits until it has left."""
+
+    def _stream(self, window: StreamWindow[Any], step: str, detail: object = None) -> None:
+        """The block of a stream was ``"entered"`` or is ``"left"``; or a reader has ``"asked"`` or has ``"read"``.
+
+        ``"brought"``: an item has come, after so many seconds.
+        """
+
+    def _group(self, group: Group, step: str) -> None:
+        """The block of a group is being entered (``"entering"``), or its body has ended (``"leaving"``)."""
+
+    def _body_ended(self, pool: object) -> None:
+        """The body of the pool's block has ended without an exception."""
 
 
 def is_among(instruments: list[Any], instrument: object) -> bool:
@@ -28,6 +84,8 @@ def notify(instruments: list[Any], event: str, *arguments: object) -> None:
     for instrument in list(instruments):
         if not is_among(instruments, instrument):
             continue  # another instrument has just removed it
+        if event[0] == "_" and not isinstance(instrument, InnerEvents):
+            continue
         try:
             answer = getattr(instrument, event)(*arguments)
             if answer is not None:

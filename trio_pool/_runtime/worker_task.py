@@ -57,6 +57,7 @@ class PoolOfWorker(Host, Protocol):
 
     def judge(self, run: Run, error: Exception) -> Verdict | None: ...
     def start_in(self, nursery: trio.Nursery, task: Callable[[], Awaitable[None]], name: str) -> None: ...
+    def tell_of_session(self, worker: Worker, step: str) -> None: ...
     def blame(self, worker: Worker, error: Exception) -> None: ...
     def note_opened(self, worker: Worker, failure: BaseException | None) -> None: ...
     def note_stopped(self, worker: Worker) -> None: ...
@@ -312,6 +313,7 @@ class WorkerTask:
                 if self.lifespan is None:
                     await self._serve()
                 else:
+                    self.host.tell_of_session(self.worker, "entering")
                     manager = validate.context_manager(giver, self.lifespan(self.worker._resource))
                     async with manager as value:
                         self.leading = (value,)
@@ -320,6 +322,8 @@ class WorkerTask:
                         await self._serve()
             except BaseException as error:
                 raised = error
+        if self.lifespan is not None:
+            self.host.tell_of_session(self.worker, "left")
         if raised is None:
             return None  # noqa: ASYNC910  # a lifespan may end without waiting
         if self.session.cancel_called:
@@ -355,6 +359,7 @@ class WorkerTask:
             finally:
                 self.served.set()
             self._stage = Stage.LEAVING
+        self.host.tell_of_session(self.worker, "leaving")
         if self.host.hurries:
             self.session.cancel()
 

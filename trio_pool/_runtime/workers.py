@@ -22,6 +22,7 @@ from .._policies.worker_limits import WorkerLimits
 from .few import Few
 from .job_context import enclosing_jobs
 from .job_runner import call_as_part_of
+from .notify import notify
 from .rates import set_rate_limit, settle_in
 from .worker_task import WorkerTask
 
@@ -218,6 +219,7 @@ class Workers:
         if any(job in its_own for job in enclosing_jobs()):
             raise RuntimeError(f"{worker.name} can't be removed by the job that runs on it")
         worker._task.removers += 1
+        notify(self._engine.instruments, "_removing", worker, cancel)
         try:
             self._engine.core.depart(worker, trio.current_time(), cut=cancel)
             self._engine.carry_out()
@@ -292,6 +294,12 @@ class Workers:
 
     def judge(self, run: Run, error: Exception) -> Verdict | None:
         """Decide about the job of a run that has failed; None if the decision ended the pool."""
+        verdict = self._judge(run, error)
+        if verdict is not None and self._engine.instruments:
+            notify(self._engine.instruments, "_judged", run, verdict)
+        return verdict
+
+    def _judge(self, run: Run, error: Exception) -> Verdict | None:
         job, worker, race = cast("Job[Any]", run.job), run.worker, run.race
         if job._options.is_lease:
             return self._judge_block(run, error)
@@ -322,6 +330,10 @@ class Workers:
     def hurries(self) -> bool:
         """Whether everything must end at once."""
         return self._engine.scope.cancel_called
+
+    def tell_of_session(self, worker: Worker, step: str) -> None:
+        """Notify the instruments of a step of a worker's lifespan."""
+        notify(self._engine.instruments, "_session", worker, step)
 
     def blame(self, worker: Worker, error: Exception) -> None:
         """Pass on an error from leaving a lifespan: to the callers of remove(), or else out of the pool's block."""

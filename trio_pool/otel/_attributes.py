@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 POOL_NAME = "trio_pool.pool.name"
 POOL_STATE = "trio_pool.pool.state"
+PLACE_CAUSE = "trio_pool.place.cause"
 WORKER_ID = "trio_pool.worker.id"
 WORKER_NAME = "trio_pool.worker.name"
 WORKER_STATE = "trio_pool.worker.state"

@@ -24,6 +24,7 @@ from ._attributes import (
     JOB_FUNCTION,
     JOB_OUTCOME,
     JOB_STATE,
+    PLACE_CAUSE,
     POOL_NAME,
     POOL_STATE,
     WORKER_NAME,
@@ -133,6 +134,9 @@ class _Measures:
         meter.create_observable_up_down_counter(
             "trio_pool.pool.count", [self._pool_states], "{pool}", "Pools that are open, by whether they start jobs."
         )
+        meter.create_observable_counter(
+            "trio_pool.place.time", [self._times], "s", "What the places of workers have spent their time on, by cause."
+        )
 
     def watch(self, engine: Engine, instrument: Instrument, label: Attributes) -> None:
         """Register an instrument that watches a pool."""
@@ -159,6 +163,13 @@ class _Measures:
             current = "paused" if hold.paused else "resting" if is_on else "open"
             for state in _POOL_STATES:
                 yield Observation(int(state == current), {**label, POOL_STATE: state})
+
+    def _times(self, _: CallbackOptions) -> Iterable[Observation]:
+        for engine, label in self._pools():
+            now = engine.home.clock.current_time()
+            time = engine.core.accounts.in_all(list(engine.roster.by_id.values()), now)
+            for cause, seconds in time.items():
+                yield Observation(seconds, {**label, PLACE_CAUSE: cause})
 
     def _jobs(self, _: CallbackOptions) -> Iterable[Observation]:
         for engine, label in self._pools():

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from tests.actors import fails, sleeps, sleeps_forever, works
 from tests.extras.otel.sdk import A, Backend, attributes
 from trio_pool import Discard, GiveUp, RetryPolicy, open_pool
+from trio_pool._model.time_account import CAUSES
 
 
 async def test_jobs_are_counted_by_how_they_ended(backend: Backend, autojump_clock: MockClock) -> None:
@@ -112,6 +113,16 @@ async def test_pools_are_counted_by_whether_they_start_jobs(backend: Backend, au
         await trio.sleep(2)
         assert backend.values("pool.count", "pool.state", "pool.name")["open", "P"] == 1
     assert backend.values("pool.count", "pool.state") == {}
+
+
+async def test_what_places_spend_their_time_on_is_counted_by_causes(
+    backend: Backend, autojump_clock: MockClock
+) -> None:
+    async with open_pool(["a", "b"], instruments=[backend.telemetry()], max_running=1) as pool:
+        await pool.submit(sleeps, 2)
+        await pool.run(sleeps, 3)
+        seen = backend.values("place.time", "place.cause")
+    assert seen == {**dict.fromkeys(CAUSES, 0), "running": 5, "max_running": 2, "idle": 3}
 
 
 async def test_what_is_in_a_closed_pool_is_counted_no_longer(backend: Backend) -> None:

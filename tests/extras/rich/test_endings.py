@@ -125,6 +125,15 @@ async def test_of_a_pool_that_is_over_it_shows_the_end(attach: Attach) -> None:
     assert terminal.line("A").split()[1] == "stopped"
 
 
+async def test_of_a_pool_that_is_over_there_is_one_line_and_at_once(autojump_clock: MockClock) -> None:
+    log = Log()
+    async with open_pool([A]) as pool:
+        await pool.run(works)
+    async with live(pool, console=Console(file=log)):
+        await trio.sleep(100)
+    assert [line.split()[0] for line in log.lines] == ["0:00"]
+
+
 async def test_lines_too_end_with_the_pool(autojump_clock: MockClock) -> None:
     log = Log()
 

@@ -349,6 +349,17 @@ async def test_an_event_can_be_left_out(logger: logging.Logger, heard: Heard) ->
     assert heard.told("job_succeeded") != []
 
 
+async def test_progress_and_groups_can_be_left_out(logger: logging.Logger, heard: Heard) -> None:
+    async def work(resource: str) -> None:
+        current_job().report(1)
+
+    logged = Logged(logger, job_progress=None, group_opened=None, group_closed=None)
+    async with open_pool(A, instruments=[logged]) as pool, pool.open_group() as group:
+        await group.run(work)
+    events = {vars(record)["pool_event"] for record in heard.records}
+    assert events.isdisjoint({"job_progress", "group_opened", "group_closed"})
+
+
 async def test_nothing_is_made_for_a_level_that_is_off(
     logger: logging.Logger, heard: Heard, autojump_clock: MockClock
 ) -> None:

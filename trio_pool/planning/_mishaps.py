@@ -1,0 +1,69 @@
+"""Failed attempts that are the workers' own doing, whichever job they had then."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._script import Contents, Line, Script
+
+MOST_REPEATS = 1000
+"""Failed attempts beyond the recorded ones after which a job is given up: nothing says that it would ever succeed."""
+
+
+class Mishaps:
+    """Says which attempts of a replay fail because of their workers.
+
+    A worker that has to rest was used up, and what is to be tried on another worker is likely to go well there.
+
+    With nothing changed, each mishap meets the recorded job if that comes to the worker, else the next that does.
+    Otherwise, each worker has as many of them among its attempts as the recorded one.
+
+    Arguments:
+      contents: the recording.
+      source_of: the number of a worker in the recording.
+      is_unchanged: whether everything is as recorded.
+    """
+
+    def __init__(self, contents: Contents, source_of: Callable[[Any], int], *, is_unchanged: bool) -> None:
+        self._sequences = contents.mishaps
+        self._source_of = source_of
+        self._is_unchanged = is_unchanged
+        # How many attempts have begun on each worker; and for each of the recording, the mishaps of jobs that have
+        # gone elsewhere.
+        self._begun: dict[int, int] = {}
+        self._missed: dict[int, deque[Line]] = {}
+
+    def next_of(self, script: Script, worker: Any) -> Line | None:
+        """The attempt that the worker spoils for the job that it begins now; None if it does not."""
+        if not self._sequences or script.mishaps >= MOST_REPEATS:
+            return None
+        mishap = (self._by_job if self._is_unchanged else self._by_turn)(script, worker)
+        script.mishaps += mishap is not None
+        return mishap
+
+    def _by_job(self, script: Script, worker: Any) -> Line | None:
+        source = self._source_of(worker)
+        while script.at < len(script.recorded):
+            attempt = script.recorded[script.at]
+            script.at += 1
+            if not attempt["is_mishap"]:
+                break
+            if attempt["worker"] == source:
+                return attempt
+            self._missed.setdefault(attempt["worker"], deque()).append(attempt)
+        missed = self._missed.get(source)
+        if not missed:
+            return None
+        script.at -= 1
+        return missed.popleft()
+
+    def _by_turn(self, script: Script, worker: Any) -> Line | None:
+        sequence = self._sequences.get(self._source_of(worker))
+        if sequence is None:
+            return None
+        turn = self._begun[worker.id] = self._begun.get(worker.id, -1) + 1
+        return sequence[turn % len(sequence)]

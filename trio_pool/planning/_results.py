@@ -1,0 +1,94 @@
+"""What replays and plans give."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._basics.frozen_mapping import FrozenMapping
+from .._model.errors import PoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._model.statistics import PoolStatistics
+
+
+class PlanError(PoolError, ValueError):
+    """None of the numbers of workers is enough; the message says what the bottleneck is."""
+
+
+@attrs.frozen(kw_only=True)
+class Quantiles:
+    """How a time was distributed over the jobs, in seconds; all 0.0 if there were none.
+
+    Attributes:
+      p50: half of the jobs had at most this.
+      p90: nine of ten jobs had at most this.
+      p99: of a hundred jobs, 99 had at most this.
+      max: the longest.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+def quantiles_of(times: Iterable[float]) -> Quantiles:
+    """The quantiles of some times: the nearest ranks."""
+    ordered = sorted(times) or [0.0]
+
+    def rank(share: float) -> float:
+        return ordered[math.ceil(share * len(ordered)) - 1]
+
+    return Quantiles(p50=rank(0.5), p90=rank(0.9), p99=rank(0.99), max=ordered[-1])
+
+
+def _without_errors(statistics: PoolStatistics) -> object:
+    """Statistics for comparisons: the errors of two replays are never the same objects."""
+    workers = tuple(attrs.evolve(worker, last_error=None) for worker in statistics.workers)
+    return attrs.evolve(statistics, workers=workers)
+
+
+@attrs.frozen(kw_only=True)
+class Replay:
+    """What a replay has come to.
+
+    Attributes:
+      elapsed: seconds from ``pool_opened`` to ``pool_closed``.
+      statistics: the statistics of the replayed pool at its end.
+      waiting: how long jobs waited, from the call that submitted them to the start of their first attempt.
+      total: how long jobs took, from that call to their end.
+    """
+
+    elapsed: float
+    statistics: PoolStatistics = attrs.field(eq=_without_errors)
+    waiting: Quantiles
+    total: Quantiles
+    _explanation: str = attrs.field(repr=False, alias="_explanation")
+
+    def explain(self) -> str:
+        """Say in a few sentences what kept the replayed pool from being faster, and what to change."""
+        return self._explanation
+
+
+def _as_frozen(tried: Mapping[int, float]) -> FrozenMapping[int, float]:
+    return FrozenMapping(tried)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """How many workers are needed.
+
+    Attributes:
+      workers: the fewest workers with which the replay ends in time.
+      replay: the replay with these.
+      tried: the numbers of workers that were tried, each with the seconds that the replay took.
+    """
+
+    workers: int
+    replay: Replay
+    tried: Mapping[int, float] = attrs.field(converter=_as_frozen)
