@@ -99,7 +99,7 @@ def take(page_file: Path, job: str, attempt: int, executable: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", "--disable-quic"])
         for scheme, name in PICTURES.items():
-            page = browser.new_page(viewport={"width": 1000, "height": 540}, color_scheme=scheme, device_scale_factor=2)
+            page = browser.new_page(viewport={"width": 1000, "height": 600}, color_scheme=scheme, device_scale_factor=2)
             page.goto(page_file.as_uri())
             page.locator("#overview > summary").click()
             place = page.evaluate("([name, number]) => locate(name, number)", [job, attempt])

@@ -11,8 +11,8 @@ from ._spans import WHOLE, Recording, Row, Span
 if TYPE_CHECKING:
     from .._api.job_group import JobGroup, SlotJobGroup
     from .._model.handles import Job
+    from ._accounts import Accounts, Seconds
     from ._spans import Kind
-    from ._summary import Accounts, Seconds
 
 AnyGroup: TypeAlias = "JobGroup[Any] | SlotJobGroup"
 

@@ -11,7 +11,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ._summary import Accounts, Seconds
+    from ._accounts import Accounts, Seconds
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "dead", "put off", "discarded", "cut short", "running"]
 Hindrance: TypeAlias = Literal["resting", "quarantined", "paused", "reopening"]

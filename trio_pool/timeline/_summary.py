@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import attrs
-
-from .._model.explanation import bottleneck, explain
 from .._model.time_account import CAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .._model.statistics import PoolStatistics
+    from ._accounts import Accounts, Seconds
     from ._spans import Row, Span
-
-Seconds: TypeAlias = "Mapping[str, float]"
 
 MOST_BARS = 200
 """How many workers of a pool have a bar of their own; the others share one."""
 
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
-
-
-@attrs.frozen(eq=False)
-class Accounts:
-    """What the places of a pool have spent their time on, as plain values that keep nothing of the pool alive.
-
-    Attributes:
-      time: the seconds of all places, by cause.
-      workers: the name and the seconds of each worker in the pool, by id; empty after the pool's end.
-      bottleneck: the bottleneck in one line.
-      explanation: the lines of `trio_pool.Pool.explain`, of which the first is the bottleneck.
-    """
-
-    time: Seconds
-    workers: Mapping[int, tuple[str, Seconds]]
-    bottleneck: str
-    explanation: str
-
-
-def accounts_of(statistics: PoolStatistics, *, closed: bool) -> Accounts:
-    """Take what the summary needs from the statistics of a pool; the workers of a closed one have left before."""
-    return Accounts(
-        time=spent(statistics.time),
-        workers={} if closed else {each.id: (each.name, spent(each.time)) for each in statistics.workers},
-        bottleneck=bottleneck(statistics),
-        explanation=explain(statistics),
-    )
-
-
-def spent(time: Seconds) -> dict[str, float]:
-    """The causes that have taken any time."""
-    return {cause: seconds for cause, seconds in time.items() if seconds > 0}
 
 
 def summary(
@@ -75,11 +38,8 @@ def summary(
     workers = {} if accounts is None else dict(accounts.workers)
     bars: list[tuple[str, bool, Seconds]] = []
     for row, name in rows.items():
-        known = workers.pop(row.id, None)
-        if known is not None:
-            bars.append((name, False, known[1]))
-        elif row in left:
-            bars.append((name, True, left[row]))
+        _, so_far = workers.pop(row.id, (name, {}))
+        bars.append((name, row in left, left.get(row, so_far)))
     bars += [(name, False, time) for name, time in workers.values()]  # not seen by the timeline yet
     bars.sort(key=lambda bar: bar[1])  # the workers in the pool come first
     shown, hidden = bars[:MOST_BARS], bars[MOST_BARS:]

@@ -20,9 +20,9 @@ from .._model.states import JobState
 from .._model.text import counted, full_label, how_far
 from .._policies import validate
 from .._policies.retry import RetryAfter
+from ._accounts import accounts_of, spent
 from ._page import page
 from ._recorder import Collector, Hold, Member, Pool, Setback
-from ._summary import accounts_of, spent
 from ._trace import trace_events
 
 if TYPE_CHECKING:
