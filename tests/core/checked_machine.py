@@ -309,7 +309,7 @@ class CheckedMachine(SchedulerMachine):
         """Whatever has happened, the pool can be brought to an end that loses no job."""
         if not hasattr(self, "core"):
             return
-        self.core.scheduler.close()
+        self.core.scheduler.close(self.now)
         self.plain.line.clear()
         if self.patient:
             self.bring_to_an_end()

@@ -309,7 +309,7 @@ class GroupMachine(CheckedMachine):
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         waiting = [job for job in self.plain.submitters() if job.group is plain]
         assert len(group.line) == len(waiting)
-        assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group)] == waiting
+        assert [plain_jobs[job] for job in self.core.scheduler.shut_group(group, self.now)] == waiting
         for job in waiting:
             self.plain.withdraw(job)
 

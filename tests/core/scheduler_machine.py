@@ -199,7 +199,9 @@ class SchedulerMachine(StaffMachine):
     def a_submitter_gives_up(self, data: DataObject) -> None:
         job, plain = data.draw(st.sampled_from([pair for pair in self.jobs if pair[1] in self.plain.submitters()]))
         assert self.core.scheduler.waits_for_place(job)
-        self.on_both(lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job), dated=False)
+        self.on_both(
+            lambda: self.plain.withdraw(plain), lambda: self.core.scheduler.withdraw(job, self.now), dated=False
+        )
 
     @precondition(lambda self: self.plain.live())
     @rule(data=st.data())

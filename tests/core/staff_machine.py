@@ -219,7 +219,7 @@ class StaffMachine(ShellMachine):
     def close(self, rarely: int) -> None:
         if not rarely:
             self.closed = True
-            turned_away = self.core.scheduler.close()
+            turned_away = self.core.scheduler.close(self.now)
             plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
             assert [plain_jobs[job] for job in turned_away] == self.plain.submitters()
             self.plain.line.clear()

@@ -126,7 +126,7 @@ def test_the_heap_does_not_grow_by_submitters_that_gave_up() -> None:
     core = make_core(no_worker="wait", max_queue=0)
     for _ in range(5000):
         core.scheduler.submit(job := make_job(total_timeout=1000.0), Door.QUEUE_UP, 0.0)
-        core.scheduler.withdraw(job)
+        core.scheduler.withdraw(job, 0.0)
     assert len(core.scheduler.deadlines) <= 66
     assert core.scheduler.waiting == 0
 

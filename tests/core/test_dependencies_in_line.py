@@ -158,9 +158,9 @@ def test_of_a_submitter_that_has_gone_with_a_blocked_job_nothing_is_left(how: st
     core, worker, running = full_core()
     blocked = line_up(core, after=[running], total_timeout=5.0)
     if how == "withdrawn":
-        core.scheduler.withdraw(blocked)
+        core.scheduler.withdraw(blocked, 0.0)
     else:
-        assert core.scheduler.close() == [blocked]
+        assert core.scheduler.close(0.0) == [blocked]
     assert nothing_is_left(core)
     core.succeeded(worker, None, 1.0)
     assert state_of(blocked) is None

@@ -312,8 +312,8 @@ def test_shutting_a_group_turns_away_its_submitters_alone() -> None:
     running = submit(core, group)
     own, other, blocked = line_up(core, group), line_up(core), line_up(core, group, after=[running])
     assert len(group.line) == 2
-    assert core.scheduler.shut_group(group) == [own, blocked]
-    assert core.scheduler.close() == [other]
+    assert core.scheduler.shut_group(group, 0.0) == [own, blocked]
+    assert core.scheduler.close(0.0) == [other]
     assert not core.scheduler.state.dependencies.missing
 
 

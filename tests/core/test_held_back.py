@@ -271,7 +271,7 @@ def test_what_came_due_while_nobody_looked_is_dealt_with_before_what_ends_then()
 
 
 def drained(core: Core, now: float) -> None:
-    core.scheduler.close()
+    core.scheduler.close(0.0)
     core.scheduler.drain(now)
 
 

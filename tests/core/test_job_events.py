@@ -37,7 +37,7 @@ def test_to_cancel_a_job_whose_submitter_has_gone_changes_nothing() -> None:
     core.scheduler.submit(make_job(), Door.QUEUE_UP, 0.0)
     job = make_job()
     assert core.scheduler.submit(job, Door.QUEUE_UP, 0.0) is Admission.WAITING
-    core.scheduler.withdraw(job)
+    core.scheduler.withdraw(job, 0.0)
     before = job.state
     core.scheduler.cancel(job, 1.0)
     assert (job.state, job.finished_at) == (before, None)

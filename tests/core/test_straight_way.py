@@ -283,7 +283,7 @@ def test_jobs_that_have_been_let_in_from_the_line_are_passed_over_there() -> Non
         worker = core.add_worker()
         jobs = submit(core, *"abcde")
         assert core.scheduler.waiting == 3
-        core.scheduler.withdraw(jobs[3])
+        core.scheduler.withdraw(jobs[3], 0.0)
         assert worked_off(core, worker) == [*"abce"]
         by_taker = core.scheduler.state.waiting_line.by_taker
         assert not list(by_taker)

@@ -130,7 +130,9 @@ class BaseGroup(Submitting):
         """
         self._engine.check_caller()
         self._closed = True
-        self._engine.submitters.turn_away(self._engine.core.shut_group(self._record), "the group was closed")
+        self._engine.submitters.turn_away(
+            self._engine.core.shut_group(self._record, trio.current_time()), "the group was closed"
+        )
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:

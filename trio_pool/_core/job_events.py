@@ -83,6 +83,8 @@ class JobEvents:
         if self._roster.idle_count and (worker := self._dispatcher.idle_worker_for(job, terms, now)) is not None:
             self._lifecycle.enter(job, now)
             self._dispatcher.hand_over(worker, job, now)
+            if self._lifecycle.count[JobState.QUEUED] or self._waiting_line.line:
+                self._state.accounts.look(now)  # this may now be what keeps the others from starting
             return Admission.ENTERED
         if door is Door.ALWAYS or (door is not Door.IF_IDLE and self._waiting_line.is_free()):
             self._lifecycle.enter(job, now)
@@ -132,6 +134,7 @@ class JobEvents:
                 self._settling.settle(now)
             return Admission.ENTERED
         self._waiting_line.line_up(job, None)
+        self._state.accounts.look(now)
         return Admission.WAITING
 
     def submit_graph(self, key: JobRecord, jobs: Sequence[JobRecord], door: Door, now: float) -> Admission:
@@ -167,20 +170,21 @@ class JobEvents:
         is_ready = not job._options.after and now < job._deadline
         return is_ready and self._dispatcher.idle_worker_for(job, job._options.terms, now) is not None
 
-    def withdraw(self, job: JobRecord) -> None:
+    def withdraw(self, job: JobRecord, now: float) -> None:
         """Withdraw a submitter that waits for a place."""
         self._waiting_line.withdraw(job)
+        self._state.accounts.look(now)
 
     def waits_for_place(self, job: JobRecord) -> bool:
         """Whether the submitter of a job, or of the graph with this key, still waits."""
         return job in self._waiting_line.line
 
-    def close(self) -> list[JobRecord]:
+    def close(self, now: float) -> list[JobRecord]:
         """Accept no more jobs from outside; return the jobs whose submitters are turned away."""
         self._state.health.close()
         turned_away = list(self._waiting_line.line)
         for job in turned_away:
-            self.withdraw(job)
+            self.withdraw(job, now)
         return turned_away
 
     def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
@@ -217,6 +221,7 @@ class JobEvents:
                 job._cancelled = True
                 self._lifecycle.end(job, JobState.CANCELLED, now, "the pool was cancelled")
         self._changes.dismiss_reopening(now)
+        self._state.accounts.look(now)
 
     # Jobs wait for jobs.
 
@@ -287,11 +292,11 @@ class JobEvents:
                 self._autoscaler.given_back()
             self._settling.settle(now)
 
-    def shut_group(self, group: Group) -> list[JobRecord]:
+    def shut_group(self, group: Group, now: float) -> list[JobRecord]:
         """Accept no more jobs into a group from outside; return the jobs whose submitters are turned away."""
         turned_away = list(group.line)
         for job in turned_away:
-            self.withdraw(job)
+            self.withdraw(job, now)
         return turned_away
 
     def cancel_group(self, group: Group, now: float) -> None:

@@ -244,7 +244,7 @@ class Engine:
         """Accept no more jobs from outside."""
         self.check_caller()
         self.closed = True
-        self.submitters.turn_away(self.core.close(), "the pool was closed")
+        self.submitters.turn_away(self.core.close(trio.current_time()), "the pool was closed")
         if not self.lifecycle.live:
             self.over.set()
         self.carry_out()

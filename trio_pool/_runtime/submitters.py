@@ -92,7 +92,7 @@ class Submitters:
         if not self._core.waits_for_place(job):
             return False
         del self._submitters[job]
-        self._core.withdraw(job)
+        self._core.withdraw(job, trio.current_time())
         self._carry_out()
         return True
 

@@ -212,6 +212,28 @@ async def test_max_running_of_the_pool_counts_while_jobs_wait(autojump_clock: Mo
         assert some(pool.statistics().time) == {"running": 5, "max_running": 4, "idle": 6}
 
 
+async def test_max_running_counts_from_the_start_on_that_uses_it_up(autojump_clock: MockClock) -> None:
+    resources = [Resource("a", tags={"a"}), Resource("b"), Resource("c")]
+    async with open_pool(resources, max_running=2) as pool:
+        await pool.submit(work, 9, requires={"a"})
+        await pool.submit(work, 1, requires={"a"})  # it waits for a worker, and not for the pool's bound
+        await trio.sleep(2)
+        assert some(pool.statistics().time) == {"running": 2, "idle": 4}
+        await pool.submit(work, 3)
+        await trio.sleep(3)
+        assert some(pool.statistics().time) == {"running": 8, "idle": 4, "max_running": 3}
+
+
+async def test_submitters_that_wait_for_a_place_in_the_queue_count_as_waiting(autojump_clock: MockClock) -> None:
+    async with open_pool(["a", "b"], max_running=1, max_queue=0) as pool:
+        await pool.submit(work, 9)
+        await trio.sleep(1)
+        with trio.move_on_after(2):
+            await pool.submit(work)
+        await trio.sleep(3)
+        assert some(pool.statistics().time) == {"running": 6, "idle": 4, "max_running": 2}
+
+
 async def test_a_rate_limit_of_the_pool_counts_while_jobs_wait(autojump_clock: MockClock) -> None:
     async with open_pool(["a", "b"], rate_limit=RateLimit(1, per=4)) as pool:
         await pool.submit(work, 1)
