@@ -43,6 +43,7 @@ class PythonBlock(CodeBlockParser):
         # Empty lines in front make its line numbers in a traceback those of the file.
         source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
         code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        example.namespace["__file__"] = example.path  # the package itself may be installed elsewhere
         outcome = eval(code, example.namespace)
         if inspect.iscoroutine(outcome):
             clock = trio.testing.MockClock(autojump_threshold=0)

@@ -163,7 +163,7 @@ class Contents:
     def __init__(self, lines: Iterable[Line]) -> None:
         self.opening: Line = {}
         self.workers: list[Line] = []
-        self.opened_with = 0
+        self.opened_with: int = 0
         self.enters: dict[int, list[tuple[float, bool]]] = {}
         self.exits: dict[int, list[float]] = {}
         self.threads: list[ThreadScript] = []
@@ -171,8 +171,8 @@ class Contents:
         self.mishaps: dict[int, list[Line | None]] = {}
         self.streams: dict[int, list[Script]] = {}
         self.elapsed: float = 0.0
-        self.tail = 0.0
-        self.waits = False
+        self.tail: float = 0.0
+        self.waits: bool = False
         self._attempts: dict[int, list[Line]] = {}
         self._jobs: list[Line] = []
         self._steps: dict[int, list[tuple[list[Any], Line | Script]]] = {}
