@@ -406,7 +406,7 @@ async def test_keys_with_one_hash_are_told_apart_whichever_ends_first(
     keys = [Alike() for _ in range(3)]
     async with open_pool(9, per_key=PerKey(max_running=1)) as pool:
         for number, key in enumerate(keys):
-            await pool.submit(nap, 1 + order.index(number), key=key)
+            await pool.submit(nap, 0.5 + order.index(number), key=key)
         left = list(keys)
         for number in order:
             assert set(pool.keys) == set(left)
