@@ -58,7 +58,8 @@ class Recording(FixedAttributes):
 
         Arguments:
           workers: how many workers there are, by repeating the recorded resources in turn; of an
-              `~trio_pool.Elastic`, its ``max``. Workers that the program has added or removed are then neither. By default as recorded.
+              `~trio_pool.Elastic`, its ``max``. Workers that the program has added or removed are then
+              neither. By default as recorded.
           seed: of all random choices. With the same seed, the result is the same.
           changes: options of `trio_pool.open_pool` to change. ``lifespan``, ``on_failure``, ``check``, ``rng`` and
               ``history`` can't be changed.
