@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -25,28 +26,36 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 
 
-def is_installed(version: str) -> bool:
-    """Whether there is such a Python that runs.
+WHICH = """
+import sys, sysconfig
+kind = "pypy" if sys.implementation.name == "pypy" else ""
+print(kind + "{}.{}".format(*sys.version_info), end="t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
+"""
+"""Prints which Python runs it: 3.13, say, or 3.14t, which does without the global lock, or pypy3.11."""
 
-    To find one on ``PATH`` is not enough: it can be a stub of a version manager, for a
-    Python that is switched off.
-    """
-    if version == "{}.{}".format(*sys.version_info):
-        return True
-    if (python := shutil.which(version if version.startswith("pypy") else f"python{version}")) is None:
-        return False
-    ask = "import sys; print('{}.{}'.format(*sys.version_info))"
-    answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() == version.removeprefix("pypy").removesuffix("t")
+
+@functools.cache
+def which_python(command: str) -> str:
+    """Which Python this command is. It need not run: it can be a stub of a version manager."""
+    if (python := shutil.which(command)) is None:
+        return ""
+    return subprocess.run([python, "-c", WHICH], capture_output=True, text=True, check=False).stdout
+
+
+def is_installed(version: str) -> bool:
+    """Whether there is such a Python that runs; on Windows that is the one which runs nox."""
+    command = version if version.startswith("pypy") else f"python{version}"
+    return version in (which_python(sys.executable), which_python(command))
 
 
 INSTALLED = [version for version in SUPPORTED if is_installed(version)]
 MISSING = [version for version in SUPPORTED if version not in INSTALLED]
-if not INSTALLED:
-    sys.exit(f"None of the supported Pythons is installed: {', '.join(SUPPORTED)}")
-OLDEST, NEWEST = INSTALLED[0], INSTALLED[-1]
 OTHERS = [version for version in ("3.14t", "pypy3.11") if is_installed(version)]
 """CPython without its global lock, and PyPy: tested where they are installed."""
+
+if not INSTALLED + OTHERS:
+    sys.exit(f"None of the supported Pythons is installed: {', '.join(SUPPORTED)}")
+OLDEST, NEWEST = (INSTALLED or OTHERS)[0], (INSTALLED or OTHERS)[-1]
 
 FULL = f"tests-{NEWEST}"
 """The session that runs the tests at full strength. On the other Pythons those that run something
@@ -73,12 +82,19 @@ def lowest() -> list[str]:
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Check the style and the format, and that each async function is a checkpoint."""
+    """Check the style, the format, that each async function is a checkpoint, and what runs on GitHub."""
     session.install(*group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check", "--diff")
     checkpoints = "ASYNC910,ASYNC911"
     session.run("flake8", "--isolated", f"--select={checkpoints}", f"--enable={checkpoints}", "trio_pool")
+    session.run("actionlint")
+    session.run("zizmor", "--quiet", "--offline", "--pedantic", "--strict-collection", ".github")
+    session.run("pre-commit", "validate-config")
+    forms = {"issue-forms": "ISSUE_TEMPLATE/*_*.yml", "issue-config": "ISSUE_TEMPLATE/config.yml"}
+    schemas = [(f"github-{name}", f".github/{files}") for name, files in forms.items()]
+    for schema, files in [*schemas, ("dependabot", ".github/dependabot.yml"), ("readthedocs", ".readthedocs.yaml")]:
+        session.run("check-jsonschema", f"--builtin-schema=vendor.{schema}", *map(str, Path().glob(files)))
 
 
 @nox.session(python=NEWEST)
@@ -90,6 +106,25 @@ def types(session: nox.Session) -> None:
         # Named, because it would rather take a pyrightconfig.json from a folder above.
         session.run("pyright", "--project=pyproject.toml", f"--pythonversion={version}")
     session.run("pyright", "--verifytypes", "trio_pool", "--ignoreexternal")
+
+
+@nox.session(python=NEWEST)
+def package(session: nox.Session) -> None:
+    """Build the source distribution and the wheel into ``dist``, check them, and then ``installed``."""
+    session.install(*group("package"))
+    session.run("validate-pyproject", "pyproject.toml", env={"VALIDATE_PYPROJECT_NO_NETWORK": "1"})
+    session.run("python", "-m", "tests.package", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.run("check-wheel-contents", "dist")
+    for version in dict.fromkeys([OLDEST, NEWEST]):
+        session.notify(f"installed-{version}")
+
+
+@nox.session(python=list(dict.fromkeys([OLDEST, NEWEST])), reuse_venv=False, default=False)
+def installed(session: nox.Session) -> None:
+    """Install the wheel in ``dist`` with nothing else, and use it; after ``package``."""
+    session.install(*map(str, Path("dist").glob("*.whl")))
+    session.run("python", "-I", "tests/package/alone.py")
 
 
 @nox.session(python=NEWEST)
@@ -253,7 +288,7 @@ def check(session: nox.Session) -> None:
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
     in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "connections -- --requests 100"]
-    in_turn += ["fair_crawler -- --hosts 4 --pages 8", "lint"]
+    in_turn += ["fair_crawler -- --hosts 4 --pages 8", "package", "lint"]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
     if not failed and not run_apart("coverage"):
