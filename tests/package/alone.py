@@ -54,7 +54,7 @@ async def run(path: Path) -> Timeline:
     async with open_pool(["a", "b"], retry=policy, instruments=[timeline, Recorder(path)]) as pool:
         async with pool.map(Flaky(1, result="done"), range(8)) as results:
             assert [result async for result in results] == ["done"] * 8
-    assert (pool.statistics().succeeded, pool.statistics().retried) == (8, 1)
+    assert (pool.statistics().succeeded, pool.statistics().retries) == (8, 1)
     return timeline
 
 
