@@ -68,13 +68,13 @@ def _named(member: Any, name: str, module: str) -> Any:
 
 def _copy(fn: FunctionType, name: str, module: str) -> FunctionType:
     inner = vars(fn).get("__wrapped__")
-    cells = fn.__closure__ or ()
+    cells = fn.__closure__
     attributes = dict(vars(fn))
     if isinstance(inner, FunctionType):
         # Older versions of Trio wrap the function in a decorator; the inner function makes the
         # coroutine.
         attributes["__wrapped__"] = named = _copy(inner, name, module)
-        cells = tuple(CellType(named) if cell.cell_contents is inner else cell for cell in cells)
+        cells = tuple(CellType(named) if cell.cell_contents is inner else cell for cell in cells or ())
     copy = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, cells)
     for attribute in ("__kwdefaults__", "__annotations__", "__doc__"):
         setattr(copy, attribute, getattr(fn, attribute))
