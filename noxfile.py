@@ -110,10 +110,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def package(session: nox.Session) -> None:
-    """Build the source distribution and the wheel into ``dist``, check them, and then ``installed``."""
+    """Build the source distribution and the wheel into ``dist``, check them, and then ``installed``.
+
+    With a tag such as ``v1.2.3`` after ``--``, it fails if that is not the version.
+    """
     session.install(*group("package"))
     session.run("validate-pyproject", "pyproject.toml", env={"VALIDATE_PYPROJECT_NO_NETWORK": "1"})
-    session.run("python", "-m", "tests.package", "dist")
+    session.run("python", "-m", "tests.package", "dist", *session.posargs)
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
     session.run("check-wheel-contents", "dist")
     for version in dict.fromkeys([OLDEST, NEWEST]):

@@ -1,12 +1,15 @@
 """``python -m tests.package FOLDER`` builds the source distribution and the wheel into the folder, and checks both.
 
-Each is built twice, the second time from the source distribution, and is the same to the byte. The source distribution has
-all files of the repository, so the tests and the documentation too; the wheel has those of the package alone.
+Each is built twice, the second time from the source distribution, and is the same to the byte. The source distribution
+has all files of the repository, so the tests and the documentation too; the wheel has those of the package alone.
+
+With a tag such as ``v1.2.3`` after the folder, that is the version, and the changelog has an entry for it with a date.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +17,10 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +50,18 @@ def compare(what: str, found: set[str], expected: set[str]) -> list[str]:
     return [f"not in {what}: {name}" for name in missing] + [f"only in {what}: {name}" for name in surplus]
 
 
-def check(folder: Path) -> list[str]:
+def check_tag(tag: str, built: Iterable[str]) -> list[str]:
+    """What is wrong for a release of this tag."""
+    version = tag.removeprefix("v")
+    names = {f"trio_pool-{version}.tar.gz", f"trio_pool-{version}-py3-none-any.whl"}
+    faults = compare(f"a release of {tag}", set(built), names)
+    changelog = (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8")
+    if not re.search(rf"^{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
+        faults.append(f"no entry with a date in CHANGELOG.rst: {version}")
+    return faults
+
+
+def check(folder: Path, tags: list[str]) -> list[str]:
     """Build both into the folder; what is wrong with them."""
     built = build(ROOT, folder)
     for name, digest in built.items():
@@ -55,6 +73,8 @@ def check(folder: Path) -> list[str]:
             in_sdist = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
         again = build(Path(scratch, sdist.name.removesuffix(".tar.gz")), Path(scratch, "again"))
     faults = [f"not the same when built again: {name}" for name, digest in built.items() if again.get(name) != digest]
+    for tag in tags:
+        faults += check_tag(tag, built)
 
     files = files_of_repository()
     if files is None:
@@ -68,9 +88,9 @@ def check(folder: Path) -> list[str]:
 
 def main() -> None:
     """Fail with what is wrong, if anything is."""
-    folder = Path(sys.argv[1])
+    folder, tags = Path(sys.argv[1]), sys.argv[2:]
     shutil.rmtree(folder, ignore_errors=True)
-    if faults := check(folder):
+    if faults := check(folder, tags):
         sys.exit("\n".join(faults))
 
 
