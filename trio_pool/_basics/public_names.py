@@ -50,7 +50,8 @@ def _is_for_users(name: str) -> bool:
 
 def _named(member: Any, name: str, module: str) -> Any:
     """Return a copy of a method or property with this name, or the member itself if no copy is needed."""
-    if isinstance(member, FunctionType):
+    # PyPy's built-in functions are of the same type, but have no globals.
+    if isinstance(member, FunctionType) and getattr(member, "__globals__", None) is not None:
         if member.__qualname__ != name:
             return _copy(member, name, module)
         member.__module__ = module
