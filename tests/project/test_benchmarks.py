@@ -23,6 +23,7 @@ from benchmarks.growth import Counted
 from benchmarks.measure import CallCounter, Figure, NotMeasured, Stopwatch, in_turn, ratio
 from benchmarks.rows import FULL, QUICK, Measured, Row, Scale, Unit, failures, table
 from benchmarks.waiting import HELD, KINDS, subsets
+from tests.platforms import runs_shell_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -442,6 +443,7 @@ def write_program(file: Path, *lines: str) -> None:
     file.chmod(0o755)
 
 
+@runs_shell_scripts
 def test_instructions_are_those_of_more_jobs_alone(valgrind: Path) -> None:
     # Each process has 1,000 behind it. A job of the pool takes 30, one of the peer 20.
     counts = "$((1000 + 30 * $4)) $((1000 + 30 * $5)) $((1000 + 20 * $4)) $((1000 + 20 * $5)) 1000"
@@ -449,6 +451,7 @@ def test_instructions_are_those_of_more_jobs_alone(valgrind: Path) -> None:
     assert instructions.against("bare", Scale(rounds=1, counted=50)).pairs == ((30.0, 20.0),)
 
 
+@runs_shell_scripts
 def test_instructions_that_were_not_counted_are_an_error(valgrind: Path) -> None:
     write_program(valgrind, "echo nothing >&2")
     with pytest.raises(RuntimeError, match="has not counted five processes: nothing"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.platforms import sends_signals
 from tests.project.test_examples import EXAMPLES, PATIENCE, STDLIB, first_line, running
 from trio_pool import Node, open_pool
 
@@ -67,7 +68,7 @@ def test_what_depends_on_a_file_that_fails_is_discarded_and_all_else_is_compiled
     assert "Traceback" not in errors
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_ctrl_c_leaves_in_good_order_and_with_a_table() -> None:
     packages = ("asyncio", "email", "encodings", "importlib", "multiprocessing", "unittest", "xml")
     with running("build_graph.py", "--packages", *packages, "--slots", "1") as process:

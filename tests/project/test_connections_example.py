@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.platforms import sends_signals
 from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 from trio_pool import ResourceBroken, open_pool
 
@@ -91,7 +92,7 @@ def test_nothing_is_killed_if_asked_not_to() -> None:
     assert rows(table)["all"][4] == 0  # none was broken
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_ctrl_c_leaves_in_good_order_and_the_books_balance() -> None:
     with running("connections.py", "--sqlite", "--requests", "100000") as process:
         progress = [first_line(process.stderr) for _ in range(3)]  # by the third some are answered

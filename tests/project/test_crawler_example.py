@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.platforms import sends_signals
 from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_in_a_tree_every_job_waits_for_those_that_it_submits_over_one_connection
     assert totals(output)["files in the tree"] == totals(output)["files read"] == 6
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_ctrl_c_leaves_in_good_order_and_with_a_table(tmp_path: Path) -> None:
     count = 1000
     links = "".join(f'<a href="{number}.html">{number}</a>' for number in range(count))

@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 import trio_pool
+from tests.platforms import sends_signals
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -175,6 +176,7 @@ def test_recipe_in_a_process_of_its_own_prints_what_is_shown(name: str) -> None:
     assert done.stdout == shown(name)
 
 
+@sends_signals
 def test_sigterm_ends_the_process_gracefully() -> None:
     with subprocess.Popen(
         [sys.executable, str(RECIPES / "shutdown.py"), "0"],

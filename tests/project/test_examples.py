@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import trio_pool
+from tests.platforms import opens_terminals, sends_signals
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def test_demo_counts_the_bytes_of_the_files_on_disk() -> None:
     assert totals(table)["bytes"] == (STDLIB / "__future__.py").stat().st_size
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> None:
     with running("api_tokens.py", "--seed", "1") as process:
         progress = [first_line(process.stderr) for _ in range(2)]  # the second comes when some files have
@@ -184,7 +185,7 @@ def test_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> 
     assert "429s" in totals(table)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@opens_terminals
 def test_demo_shows_a_live_view_on_a_terminal_and_then_its_table() -> None:
     master, slave = os.openpty()
     terminal = Terminal(columns=100)
@@ -345,7 +346,7 @@ def test_elastic_demo_stores_every_row_over_workers_that_come_and_go() -> None:
     assert max(map(len, bars)) > len(bars[-1]) == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_elastic_demo_shows_what_was_done_at_ctrl_c_and_leaves_without_a_traceback() -> None:
     with running("elastic_sqlite.py") as process:
         picture = [first_line(process.stdout) for _ in range(6)]  # the first is the heading; then rows have come

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.platforms import sends_signals
 from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_without_keys_it_finds_that_the_hosts_were_not_treated_well() -> None:
     assert table.rstrip().endswith("\nthe crawl was not as it should be")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_ctrl_c_leaves_in_good_order_and_shows_what_was_read() -> None:
     with running("fair_crawler.py", "--hosts", "3", "--pages", "1000") as process:
         progress = [first_line(process.stderr) for _ in range(2)]  # by the second some are read

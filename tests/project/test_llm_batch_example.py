@@ -15,6 +15,7 @@ import httpx
 import pytest
 import trio
 
+from tests.platforms import sends_signals
 from tests.project.test_examples import EXAMPLES, PATIENCE, bearer, first_line, running
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_calls_are_refused_and_none_is_lost_where_the_quotas_are_not_declared(
     assert tokens == sum(answer["tokens"] for answer in answers)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@sends_signals
 def test_ctrl_c_leaves_in_good_order_with_a_table_and_with_the_answers_so_far(tmp_path: Path) -> None:
     with running("llm_batch.py", "--folder", str(tmp_path)) as process:
         progress = [first_line(process.stderr) for _ in range(3)]  # by the third some are answered

@@ -16,6 +16,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "vt100", "COLUMNS": "100", "LINES": "40"}.items():
         monkeypatch.setenv(name, value)
+    # On Windows rich asks the console that the tests run in, if there is one, what it can do.
+    monkeypatch.setattr("rich.console.detect_legacy_windows", lambda: False)
 
 
 @pytest.fixture

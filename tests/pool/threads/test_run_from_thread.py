@@ -13,6 +13,7 @@ import trio
 
 from tests.actors import fails, works
 from tests.openers import OpenPool, both
+from tests.platforms import sends_signals
 from tests.pool.threads.calls_and_doors import Doors, InThread, each_kind, echo, hand_back
 from tests.threads import in_plain_thread, in_trios_thread
 from trio_pool import (
@@ -164,6 +165,7 @@ async def test_a_thread_that_waits_is_told_when_the_pool_is_cancelled(in_thread:
     assert doors.ended
 
 
+@sends_signals
 def test_a_ctrl_c_that_strikes_the_waiting_thread_cancels_the_job_and_waits_for_its_function() -> None:
     pools: list[Pool[str]] = []
     doors: list[Doors] = []
