@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
+    ROOT / "pyproject.toml",
     *ROOT.glob("*.rst"),
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.rst"),
@@ -24,7 +25,9 @@ def addresses() -> list[str]:
 
 def strangers(text: str) -> list[str]:
     """The addresses of the project in a text that don't begin with a known one."""
-    named = re.findall(r"https?://[\w./-]*\btrio[-_]pool[^\s`'\"<>)\]]*", text)
+    named = re.findall(
+        r"https?://[\w./-]*\btrio[-_]pool[^\s`'\"<>)\]]*", text.replace("//raw.githubusercontent.com/", "//github.com/")
+    )
     return [address for address in named if not address.startswith(tuple(addresses()))]
 
 
