@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import json
 import os
@@ -54,6 +55,13 @@ pytest_collect_file = Sybil(
     parsers=[PythonBlock(), SkipParser()],
     patterns=["README.rst", "docs/*.rst"],
 ).pytest()
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of each later search for garbage: there are very many."""
+    gc.collect()
+    if hasattr(gc, "freeze"):  # PyPy has no such thing
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

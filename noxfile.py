@@ -58,11 +58,16 @@ if not INSTALLED + OTHERS:
 OLDEST, NEWEST = (INSTALLED or OTHERS)[0], (INSTALLED or OTHERS)[-1]
 
 FULL = f"tests-{NEWEST}"
-"""The session that runs the tests at full strength. On the other Pythons those that run something
-very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
+"""The session that runs the tests at full strength, and measures what they cover. On the other Pythons those
+that run something very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
 
-MEASURED = {FULL: ".coverage.newest", "minimums": ".coverage.oldest"}
-"""The sessions that measure what the tests cover, and where they leave it."""
+LEFT_OUT = [
+    "--ignore=tests/core",
+    "--ignore-glob=*/project/test_*example*.py",
+    "--ignore-glob=*/project/test_*benchmark*.py",
+]
+"""Tests for the oldest and the newest Python alone: those of the core, which the others run through the pool,
+and of the programs around the package."""
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -255,47 +260,35 @@ def tests(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    """Run all tests, unless pytest is told otherwise after ``--``; two sessions measure what they cover."""
-    # Pythons in between run no line that these two don't, and measuring takes its time.
-    measured = MEASURED.get(session.name)
+    """Run all tests, unless pytest is told otherwise after ``--``; on the newest Python they cover 100 per cent."""
+    if sys.platform == "win32":
+        session.env["PYTHONUTF8"] = "1"  # as Python 3.15 has it everywhere
     # The lives of the core's machines are the same in each run only with the same hashes.
     effort = {"HYPOTHESIS_PROFILE": "full" if session.name == FULL else "light", "PYTHONHASHSEED": "1"}
     if session.posargs:
         session.run("pytest", *session.posargs)
-    elif measured is None:
-        session.run("pytest", env=effort)
+    elif session.name == FULL:
+        session.run("coverage", "run", "-m", "pytest", env=effort)
+        session.run("coverage", "report")
     else:
-        # By its path, as it would find the package in the folder otherwise, and not the one installed.
-        pytest = str(Path(session.bin, "pytest"))
-        session.run("coverage", "run", f"--data-file={measured}", pytest, env=effort)
-
-
-@nox.session(python=NEWEST, default=False)
-def coverage(session: nox.Session) -> None:
-    """Hold what the tests covered, on two Pythons together, against 100 per cent; after both of them."""
-    session.install(*group("coverage"))
-    session.run("coverage", "combine", *MEASURED.values())
-    session.run("coverage", "report")
+        session.run("pytest", *([] if session.name == "minimums" else LEFT_OUT), env=effort)
 
 
 @nox.session(venv_backend="none")
 def check(session: nox.Session) -> None:
-    """Do all of this, on each supported Python that is installed, as many sessions at a time as there are cores."""
+    """Do all of this, on each supported Python that is installed, one session at a time for each core, and one more."""
     session.log(f"Tested on Python {', '.join(INSTALLED + OTHERS)}")
     if MISSING:
         session.warn(f"Not installed, so not tested: Python {', '.join(MISSING)}")
-    for data in MEASURED.values():
-        Path(data).unlink(missing_ok=True)
     # Those that take longest come first, so that none is left to run alone in the end.
     in_turn = [FULL, "minimums", "types", "cluster", "browser", f"measure-{NEWEST} -- --quick"]
     # The oldest Python is tested with the lowest dependencies alone.
     in_turn += [name for name in map("tests-{}".format, INSTALLED[1:] + OTHERS) if name != FULL]
     in_turn += ["docs", "demo -- --files 40", "batch -- --prompts 40", "connections -- --requests 100"]
     in_turn += ["fair_crawler -- --hosts 4 --pages 8", "package", "lint"]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    # One more than there are cores, as some sessions wait most of the time.
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
         failed = [name for name, ok in zip(in_turn, threads.map(run_apart, in_turn), strict=True) if not ok]
-    if not failed and not run_apart("coverage"):
-        failed.append("coverage")
     if failed:
         session.error(f"Failed: {', '.join(failed)}")
 

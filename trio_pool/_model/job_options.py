@@ -84,7 +84,8 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         uses: OfItem[Mapping[str, float] | None, T]
         after: OfItem[Iterable[Job[Any]] | None, T]
 
-else:  # a TypedDict can't be generic before Python 3.11
+
+if sys.version_info < (3, 11):  # a TypedDict can't be generic there
 
     class StreamOptions(dict):
         """The keyword arguments of ``map`` and ``as_completed``: `JobOptions`, or functions of the item."""

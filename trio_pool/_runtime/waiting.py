@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -153,13 +153,11 @@ class Waiting:
         awaited = jobs if group is None else group
         wait = Wait(run, task, awaited, window=window, for_ends=for_ends, outlasts=is_shielded)
         wait.wake = wake
-        begins = self._core.begin_wait(wait, trio.current_time())
-        try:
+        with ExitStack() as at_end:
+            if self._core.begin_wait(wait, trio.current_time()):
+                at_end.callback(self._core.waits.end, wait)
             self._host.carry_out()
             yield wait
-        finally:
-            if begins:
-                self._core.waits.end(wait)
 
     def begin_for(self, job: JobRecord) -> Wait | None:
         """Register that the caller's job can't end before this one does, until `Waits.end`; None without such a job."""

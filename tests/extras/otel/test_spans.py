@@ -230,6 +230,21 @@ async def test_tracebacks_can_be_left_out(backend: Backend) -> None:
     assert attempt.status.status_code is StatusCode.ERROR
 
 
+async def test_an_error_that_does_not_say_its_cause_is_told_without_a_traceback(backend: Backend) -> None:
+    class Mute(Exception):
+        @property
+        def __cause__(self) -> BaseException | None:  # type: ignore[override]
+            raise RuntimeError("no")
+
+    async def raises(_: str) -> None:
+        raise Mute("failed")
+
+    async with open_pool(A, instruments=[backend.telemetry()], on_dead="keep") as pool:
+        await pool.submit(raises)
+    [event] = backend.named("attempt")[0].events
+    assert dict(event.attributes or {})["exception.stacktrace"] == "Mute: failed"
+
+
 async def test_an_error_whose_text_is_at_fault_is_told_without_it(backend: Backend) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
