@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.platforms import frees_at_once
 from trio_pool._basics import tracebacks as _tracebacks
 from trio_pool._basics.tracebacks import clear_frames
 
@@ -136,6 +137,7 @@ def caught(fn: Callable[[Witnesses], None], witnesses: Witnesses) -> Exception:
         step_through(catch_and_raise),
     ],
 )
+@frees_at_once
 def test_what_the_failed_frames_held_is_let_go(fn: Callable[[Witnesses], None]) -> None:
     witnesses: Witnesses = []
     error = caught(fn, witnesses)
@@ -152,6 +154,7 @@ def test_the_traceback_stays_printable() -> None:
     assert "in fail_in_handling" in text
 
 
+@frees_at_once
 def test_errors_that_are_each_other_s_cause_are_cleared_all_the_same() -> None:
     witnesses: Witnesses = []
     one, two = caught(fail, witnesses), caught(fail, witnesses)
@@ -191,6 +194,7 @@ def test_a_suspended_coroutine_that_caught_the_error_goes_on() -> None:
     assert end.value.value == "done"
 
 
+@frees_at_once
 def test_a_suspended_coroutine_goes_on_whose_kept_error_others_raise_again() -> None:
     kept: list[Exception] = []
 
@@ -262,6 +266,7 @@ def test_another_interpreter_clears_no_frame_in_which_a_coroutine_may_be_suspend
 
 
 @pytest.mark.parametrize("fn", [step_through(fail_late), in_a_generator])
+@frees_at_once
 def test_nor_one_in_which_it_has_ended_since_that_can_not_be_told_there(
     fn: Callable[[Witnesses], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +281,7 @@ def test_nor_one_in_which_it_has_ended_since_that_can_not_be_told_there(
 
 
 @pytest.mark.parametrize("fn", [fail, fail_deeper, fail_from, fail_in_handling, fail_in_a_group])
+@frees_at_once
 def test_frames_of_plain_functions_are_cleared_by_another_interpreter_too(
     fn: Callable[[Witnesses], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from tests.actors import Doors, fails, sleeps, sleeps_forever, works
+from tests.platforms import adds_notes
 from trio_pool import (
     Attempt,
     CircuitBreaker,
@@ -171,6 +172,7 @@ async def test_the_notes_can_be_replaced(autojump_clock: MockClock) -> None:
 
 if sys.version_info >= (3, 11):
 
+    @adds_notes
     async def test_a_note_can_be_added(autojump_clock: MockClock) -> None:
         failure = await failure_of(fails)
         failure.add_note("mine")

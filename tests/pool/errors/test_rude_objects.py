@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.platforms import asks_for_no_length, shows_huge_numbers
 from tests.watchers import Watchers
 from trio_pool import (
     Attempt,
@@ -103,7 +104,13 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("make", "words"), ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(*each, id=name, marks=[shows_huge_numbers] * (name == "a huge number"))
+        for name, each in ERRORS.items()
+    ],
+)
 async def test_errors_that_refuse_are_failures_like_any_other(make: Any, words: str, autojump_clock: MockClock) -> None:
     watchers = Watchers()
     async with open_pool(
@@ -316,7 +323,7 @@ OPEN: Any = open_pool  # for type checkers, whatever it is given
         (lambda: RetryPolicy(max_attempts=Thing()), f"max_attempts must be an int, got {MUTE}"),
         (lambda: RetryPolicy(base_delay=Thing()), f"base_delay must be a number, got {MUTE}"),
         (partial(RetryPolicy, retry_on=Thing()), f"retry_on must be an exception type, .*, got {MUTE}"),
-        (lambda: OPEN(Thing()), f"resources must be an iterable .*, got {MUTE}"),
+        pytest.param(lambda: OPEN(Thing()), f"resources must be an iterable .*, got {MUTE}", marks=asks_for_no_length),
         (lambda: open_pool(["a"], max_queue=Thing()), f"max_queue must be an int, got {MUTE}"),
         (lambda: open_pool(["a"], instruments=[Thing()]), f"instruments must be an Instrument, got {MUTE}"),
         (lambda: open_pool(["a"], on_failure=Thing()), f"on_failure must be callable, got {MUTE}"),

@@ -11,6 +11,7 @@ import attrs
 import pytest
 import trio
 
+from tests.platforms import frees_at_once
 from trio_pool import (
     Attempt,
     AttemptTimeoutError,
@@ -145,6 +146,7 @@ class Witness:
     """Held by the local variables of a function, it tells whether they are alive."""
 
 
+@frees_at_once
 async def test_kept_errors_hold_nothing_of_their_frames_alive() -> None:
     witnesses: list[weakref.ref[Witness]] = []
 
@@ -166,6 +168,7 @@ async def test_kept_errors_hold_nothing_of_their_frames_alive() -> None:
     assert job.state is JobState.DEAD
 
 
+@frees_at_once
 async def test_kept_errors_hold_nothing_of_the_frames_of_their_causes_and_groups_alive() -> None:
     witnesses: list[weakref.ref[Witness]] = []
 

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.actors import sleeps, works
+from tests.platforms import frees_at_once
 from trio_pool import DeadReason, Job, JobFailedError, JobState, Pool, RetryPolicy, current_job, open_pool
 
 if TYPE_CHECKING:
@@ -298,6 +299,7 @@ async def test_a_worker_goes_on_after_what_was_no_async_function(autojump_clock:
         assert await pool.run(works) == "done"
 
 
+@frees_at_once
 async def test_a_failed_attempt_keeps_nothing_alive_that_its_function_has_put_into_its_context() -> None:
     class Thing:
         pass

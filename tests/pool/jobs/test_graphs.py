@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, sleeps_forever, state_of, works
 from tests.effort import part_of
+from tests.platforms import frees_at_once
 from tests.pool.jobs.diamond import Log, diamond
 from trio_pool import (
     DeadReason,
@@ -320,6 +321,7 @@ def jobs_in_memory() -> int:
     return sum(isinstance(thing, Job) for thing in gc.get_objects())
 
 
+@frees_at_once
 async def test_a_chain_of_thousands_that_is_turned_away_leaves_nothing(autojump_clock: MockClock) -> None:
     before = jobs_in_memory()
     nodes = {number: Node(nothing, after=[number - 1] if number else []) for number in range(THOUSANDS)}

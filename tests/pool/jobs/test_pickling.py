@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tests.actors import fails, sleeps_forever, works
+from tests.platforms import adds_notes
 from trio_pool import (
     Attempt,
     AttemptTimeoutError,
@@ -147,6 +148,7 @@ async def test_the_cause_of_a_failure_may_be_such_that_it_cannot_be_pickled(way:
 if sys.version_info >= (3, 11):
 
     @every_way
+    @adds_notes
     async def test_a_note_that_was_added_goes_along(way: Way) -> None:
         failure, cancelled = await failure_of(OSError("no paper")), await cancelled_error()
         for error in (failure, cancelled):

@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.actors import fails, sleeps, works
+from tests.platforms import frees_at_once
 from trio_pool import (
     Discard,
     GiveUp,
@@ -247,6 +248,7 @@ async def test_an_error_whose_text_can_not_be_had_hides_nothing(autojump_clock: 
     assert told(job)[2] == (DELAYED, "failed on {0} {}: Rude: <its text can't be had>")
 
 
+@frees_at_once
 async def test_the_history_keeps_nothing_of_a_failed_call_alive(autojump_clock: MockClock) -> None:
     class Big:
         """What a failed call has in a variable."""
