@@ -93,7 +93,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", "--diff")
     checkpoints = "ASYNC910,ASYNC911"
     session.run("flake8", "--isolated", f"--select={checkpoints}", f"--enable={checkpoints}", "trio_pool")
-    session.run("actionlint")
+    session.run("actionlint", *map(str, Path().glob(".github/workflows/*.yml")))
     session.run("zizmor", "--quiet", "--offline", "--pedantic", "--strict-collection", ".github")
     session.run("pre-commit", "validate-config")
     forms = {"issue-forms": "ISSUE_TEMPLATE/*_*.yml", "issue-config": "ISSUE_TEMPLATE/config.yml"}
