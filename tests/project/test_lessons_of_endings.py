@@ -16,6 +16,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Doors, fails, is_stubborn, sleeps, sleeps_forever, works
+from tests.platforms import frees_at_once
 from tests.project.giving_up import discards, gives_up
 from trio_pool import (
     DeadReason,
@@ -217,6 +218,7 @@ class Burden:
     """Something big that a function holds in a local variable."""
 
 
+@frees_at_once
 async def test_kept_errors_do_not_keep_local_variables_alive(autojump_clock: MockClock) -> None:
     burdens: list[weakref.ref[Burden]] = []
 
