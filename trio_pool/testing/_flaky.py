@@ -18,7 +18,7 @@ else:
 
     V = TypeVar("V")
 
-def _check_error(name: str, value: object) -> None:
+def check_error(name: str, value: object) -> None:
     given: Any = value
     if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
         raise TypeError(f"{name} must be an exception or a type of one, {validate.got(value)}")
@@ -44,7 +44,7 @@ class Flaky(Generic[V]):
     times: int = attrs.field(validator=validate.by(validate.count, least=0))
     result: V = attrs.field(kw_only=True, default=None)
     error: Exception | type[Exception] = attrs.field(
-        kw_only=True, default=RuntimeError, validator=validate.by(_check_error)
+        kw_only=True, default=RuntimeError, validator=validate.by(check_error)
     )
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
     # How many calls have failed, or are running and will fail.

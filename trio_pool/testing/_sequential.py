@@ -5,10 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .._api.open_pool import forced_max_running
+from .._api.open_pool import Adjuster, adjusters
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from .._model.pool_config import Config
+
+
+class _Sequential(Adjuster):
+    """Makes pools run one attempt at a time."""
+
+    def adjust(self, config: Config) -> None:
+        config.max_running = 1
 
 
 @contextmanager
@@ -19,8 +28,8 @@ def one_at_a_time() -> Generator[None]:
     another. This includes pools opened by the code under test, as long as they are opened in this
     task or in one started inside the block.
     """
-    token = forced_max_running.set(1)
+    token = adjusters.set((*adjusters.get(), _Sequential()))
     try:
         yield
     finally:
-        forced_max_running.reset(token)
+        adjusters.reset(token)

@@ -8,8 +8,16 @@ from .._api.pool import checked_pool
 
 if TYPE_CHECKING:
     from .._api.pool import Pool, SlotPool
+    from .._model.handles import Job
 
 _MOST_NAMED = 10  # jobs
+
+
+def some_of(jobs: list[Job[Any]]) -> str:
+    """The first of these jobs, and how many more there are."""
+    named = ", ".join(map(repr, jobs[:_MOST_NAMED]))
+    rest = len(jobs) - _MOST_NAMED
+    return f"[{named}]{f' and {rest} more' if rest > 0 else ''}"
 
 
 def assert_settled(pool: Pool[Any] | SlotPool) -> None:
@@ -24,6 +32,4 @@ def assert_settled(pool: Pool[Any] | SlotPool) -> None:
     checked_pool(pool)
     unsettled = list(pool.jobs())
     if unsettled:
-        named = ", ".join(map(repr, unsettled[:_MOST_NAMED]))
-        rest = len(unsettled) - _MOST_NAMED
-        raise AssertionError(f"jobs that have not ended: [{named}]{f' and {rest} more' if rest > 0 else ''}")
+        raise AssertionError(f"jobs that have not ended: {some_of(unsettled)}")

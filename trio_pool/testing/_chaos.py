@@ -1,0 +1,83 @@
+"""Trouble for one pool in a test."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .._api.pool import checked_pool
+from .._policies import validate
+from ._trouble import Disturbance, Disturber, Rates, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from .._api.pool import Pool, SlotPool
+
+
+def whole_number(name: str, value: object) -> int:
+    """Return ``value``, after checking that it is an int."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, {validate.got(value)}")
+    return value
+
+
+@contextmanager
+def chaos(
+    pool: Pool[Any] | SlotPool,
+    *,
+    seed: int,
+    failures: float = 0.1,
+    delays: float = 0.1,
+    breaking: float = 0.0,
+    losing_workers: float = 0.0,
+    error: Exception | type[Exception] = Disturbance,
+    fatal: bool = False,
+) -> Generator[Trouble]:
+    """Delay and fail attempts of a pool at random inside the block, break resources and remove workers.
+
+    What happens to an attempt depends only on the seed, the job's number and how often the job was
+    started before. The pool's jobs should all succeed in spite of it: an attempt fails only if the
+    retry policy of its job allows another one. A job without retries is only delayed, and may be
+    cut short and start again when its worker is removed. Other limits of the program still hold: a
+    ``total_timeout``, a `RetryBudget`, a `CircuitBreaker` or ``on_failure`` may end a job that has
+    failed.
+
+    Arguments:
+      pool: the pool.
+      seed: an int; with another one, other attempts fail.
+      failures: the probability, from 0 to 1, that an attempt fails with ``error`` before its
+          function is called.
+      delays: how many seconds an attempt starts later at most, but at most a tenth of the time
+          that it has. One in three is delayed for a time, one in three only until other tasks have
+          run. 0 for no delays.
+      breaking: the probability that an attempt fails with `ResourceBroken`, uncounted, before its
+          function is called. Its worker reopens the resource.
+      losing_workers: the probability that a worker is removed in the middle of an attempt, as by
+          ``worker.remove(cancel=True)``. Only a worker that runs something is removed, if another
+          one has all of its tags and no job has it as ``worker=``.
+      error: what the failing attempts raise, an exception or an exception type.
+      fatal: whether also attempts fail that are not tried again, so that their jobs die.
+
+    The blocks of `Pool.acquire` are delayed, and lose their workers, but they don't fail.
+
+    Returns:
+      Trouble: a context manager that yields what has been done.
+
+    Raises:
+      RuntimeError: if the pool is disturbed already, or lives in another Trio run or thread.
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
+    """
+    checked = checked_pool(pool)
+    number = whole_number("seed", seed)
+    rates = Rates(
+        failures=failures, delays=delays, breaking=breaking, losing_workers=losing_workers, error=error, fatal=fatal
+    )
+    checked._engine.check_caller()
+    trouble = Trouble()
+    disturber = Disturber(checked, str(number), rates, trouble)
+    disturber.begin()
+    try:
+        yield trouble
+    finally:
+        disturber.end()

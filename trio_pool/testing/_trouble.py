@@ -1,0 +1,232 @@
+"""Trouble for the attempts of a pool, by a seed."""
+
+from __future__ import annotations
+
+import types
+from collections import Counter, deque
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+import trio
+
+from .._basics.text import one_line
+from .._model.text import label
+from .._policies import validate
+from .._policies.retry import ResourceBroken
+from .._runtime.job_runner import Failure, run_job
+from ._flaky import check_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .._api.pool import BasePool
+    from .._model.records import Run, WorkerRecord
+
+_MOST_KEPT = 20  # incidents
+_MOST_TURNS = 3  # for which an attempt lets others go first at the same instant
+_MOST_DOUBLED = 5  # a worker is lost before one of the first 2 ** 4 steps of the function, mostly of the first few
+_SHARE_OF_TIME = 0.1  # of what is left until the attempt's deadline, for a delay
+
+Args: TypeAlias = tuple[Any, ...]
+
+
+class Disturbance(Exception):  # noqa: N818  # it isn't an error of the program
+    """An attempt failed because a test asked for it: `chaos` or `explore`."""
+
+
+@attrs.define(eq=False)
+class Trouble:
+    """What `chaos` has done so far.
+
+    Attributes:
+      delayed: attempts that started later.
+      failed: attempts that failed before their functions were called.
+      broken: attempts that failed likewise, with `ResourceBroken`.
+      lost: workers that were removed.
+      incidents: the last of these events in words, without delays.
+    """
+
+    delayed: int = attrs.field(default=0, init=False)
+    failed: int = attrs.field(default=0, init=False)
+    broken: int = attrs.field(default=0, init=False)
+    lost: int = attrs.field(default=0, init=False)
+    incidents: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=_MOST_KEPT), init=False, repr=False)
+
+    def _note(self, words: str) -> None:
+        self.incidents.append(f"{trio.current_time():.6g}: {words}")
+
+
+def _probability(name: str, value: object) -> None:
+    if validate.seconds(name, value) > 1:
+        raise ValueError(f"{name} must be at most 1, {validate.got(value)}")
+
+
+def _makes_errors(name: str, value: object) -> None:
+    check_error(name, value)
+    kind: Any = value
+    if isinstance(kind, type):
+        try:
+            kind()
+        except TypeError:
+            raise TypeError(f"{name} must be an exception if its type takes arguments, {validate.got(value)}") from None
+
+
+@attrs.frozen(kw_only=True)
+class Rates:
+    """How often there is which trouble; the arguments of `chaos` and `explore`, checked."""
+
+    failures: float = attrs.field(validator=validate.by(_probability))
+    delays: float = attrs.field(validator=validate.by(validate.seconds, finite=True))
+    breaking: float = attrs.field(validator=validate.by(_probability))
+    losing_workers: float = attrs.field(validator=validate.by(_probability))
+    error: Exception | type[Exception] = attrs.field(validator=validate.by(_makes_errors))
+    fatal: bool = attrs.field(validator=validate.by(validate.instance, kind=bool))
+
+
+class Plan:
+    """What happens to one start of a job.
+
+    It depends on the seed, the job's number and how often the job has been started before, and on nothing else: so it
+    is the same whatever order Trio runs the tasks in.
+    """
+
+    __slots__ = ("breaks", "fails", "loses_at", "pause", "turns")
+
+    def __init__(self, rng: Random, rates: Rates) -> None:
+        # Always drawn in full, so that one rate doesn't change what the others mean.
+        kind, pause, turns = rng.random(), rng.random() * rates.delays, rng.randint(1, _MOST_TURNS)
+        is_delayed = rates.delays > 0
+        self.turns = turns if is_delayed and kind < 2 / 3 else 0
+        self.pause = pause if is_delayed and kind < 1 / 3 else 0.0
+        self.fails = rng.random() < rates.failures
+        self.breaks = rng.random() < rates.breaking
+        loses, step = rng.random() < rates.losing_workers, rng.randrange(2 ** rng.randrange(_MOST_DOUBLED))
+        self.loses_at = step if loses else None
+
+
+class Disturber:
+    """Stands between a pool and the functions of its jobs.
+
+    Arguments:
+      pool: the pool.
+      seed: in words, of this pool alone.
+      rates: how often there is trouble.
+      trouble: where it is counted.
+    """
+
+    def __init__(self, pool: BasePool, seed: str, rates: Rates, trouble: Trouble) -> None:
+        self._engine = pool._engine
+        self._staff = pool._staff
+        self._seed = seed
+        self._rates = rates
+        self._trouble = trouble
+        self._starts: Counter[int] = Counter()
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Disturb the pool from now on."""
+        if self._staff.perform is not run_job:
+            raise RuntimeError("the pool is disturbed already, by chaos() or explore()")
+        self._staff.perform = self._perform
+
+    def end(self) -> None:
+        """Leave the pool alone, also the attempts under way."""
+        self._is_over = True
+        self._staff.perform = run_job
+
+    async def _perform(self, run: Run, args: Args) -> Any:
+        """Do what `run_job` does, with trouble. For a lease, only what comes before its block."""
+        job, rates = run.job, self._rates
+        self._starts[job.id] += 1
+        plan = Plan(Random(f"{self._seed}/{job.id}/{self._starts[job.id]}"), rates)
+        is_lease = job._options.is_lease
+        try:
+            await self._delay(run, plan)
+        except BaseException as cut_short:
+            if is_lease:
+                raise
+            return Failure(cut_short)  # noqa: ASYNC910
+        if is_lease:
+            if plan.loses_at is not None:
+                self._lose_a_worker()
+            return None
+        if plan.fails:
+            error = rates.error() if isinstance(rates.error, type) else rates.error.with_traceback(None)
+            if rates.fatal or self._is_retried(run, error, counts=True):
+                self._trouble.failed += 1
+                self._trouble._note(f"an attempt of {label(job)} on {one_line(run.worker.name)} failed")
+                return Failure(error)
+        if plan.breaks:
+            broken = ResourceBroken("by trio_pool.testing", counts=False)
+            if rates.fatal or self._is_retried(run, broken, counts=False):
+                self._trouble.broken += 1
+                self._trouble._note(f"{one_line(run.worker.name)} broke under {label(job)}")
+                return Failure(broken)
+        if plan.loses_at is None:
+            return await run_job(run, args)
+        return await _interrupted(run, args, plan.loses_at, self._lose_a_worker)
+
+    async def _delay(self, run: Run, plan: Plan) -> None:
+        """Let others go first, at least once, so that every attempt is a checkpoint."""
+        self._trouble.delayed += plan.turns > 0
+        for _ in range(max(1, plan.turns)):
+            await trio.lowlevel.checkpoint()
+        # A delay alone shouldn't use up the time of an attempt.
+        left = (run.deadline - trio.current_time()) * _SHARE_OF_TIME
+        if plan.pause and left > 0:
+            await trio.sleep(min(plan.pause, left))
+
+    def _is_retried(self, run: Run, error: Exception, *, counts: bool) -> bool:
+        """Whether the job's policy tries again after this error."""
+        job = run.job
+        policy = self._staff.retry if job._options.retry is None else job._options.retry
+        failed = 0 if job._setback is None else job._setback.counted
+        if counts and policy.max_attempts is not None and failed + 1 >= policy.max_attempts:
+            return False
+        try:
+            return policy.covers(error)
+        except Exception:
+            return False
+
+    def _lose_a_worker(self) -> None:
+        """Remove one of the workers that run something, and cut its attempts short, if another can take its place."""
+        busy = [worker for worker in self._engine.roster.by_id.values() if worker._runs and self._can_spare(worker)]
+        if self._is_over or not busy:
+            return
+        # Drawn here, since nobody can know before which workers there are.
+        draw = Random(f"{self._seed}/{self._trouble.lost}/{len(busy)}")
+        worker = draw.choice(busy)
+        self._trouble.lost += 1
+        self._trouble._note(f"{one_line(worker.name)} was lost, with {', '.join(label(run.job) for run in worker._runs)}")
+        self._engine.core.depart(worker, trio.current_time(), cut=True)
+        self._engine.carry_out()
+
+    def _can_spare(self, worker: WorkerRecord) -> bool:
+        """Whether another worker can run all that this one can."""
+        if worker._is_leaving or any(job._options.worker is worker for job in self._engine.lifecycle.live.values()):
+            return False
+        others = self._engine.roster.by_id.values()
+        return any(other is not worker and not other._is_leaving and other.tags >= worker.tags for other in others)
+
+
+@types.coroutine
+def _interrupted(run: Run, args: Args, step: int, interrupt: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Run a job, and call ``interrupt`` when its function waits for the time after this many."""
+    performing = run_job(run, args)
+    go_on: Callable[[Any], Any] = performing.send
+    answer: Any = None
+    while True:
+        try:
+            message = go_on(answer)
+        except StopIteration as stop:
+            return stop.value
+        if step == 0:
+            interrupt()
+        step -= 1
+        try:
+            answer = yield message
+            go_on = performing.send
+        except BaseException as error:
+            answer = error
+            go_on = performing.throw
