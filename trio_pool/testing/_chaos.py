@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .._api.pool import checked_pool
@@ -10,8 +10,6 @@ from .._policies import validate
 from ._trouble import Disturbance, Disturber, Rates, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from .._api.pool import Pool, SlotPool
 
 
@@ -22,7 +20,23 @@ def whole_number(name: str, value: object) -> int:
     return value
 
 
-@contextmanager
+class _Chaos(AbstractContextManager[Trouble]):
+    """The block of `chaos`."""
+
+    __slots__ = ("_disturber", "_trouble")
+
+    def __init__(self, disturber: Disturber, trouble: Trouble) -> None:
+        self._disturber = disturber
+        self._trouble = trouble
+
+    def __enter__(self) -> Trouble:
+        self._disturber.begin()
+        return self._trouble
+
+    def __exit__(self, *_: object) -> None:
+        self._disturber.end()
+
+
 def chaos(
     pool: Pool[Any] | SlotPool,
     *,
@@ -33,13 +47,13 @@ def chaos(
     losing_workers: float = 0.0,
     error: Exception | type[Exception] = Disturbance,
     fatal: bool = False,
-) -> Generator[Trouble]:
+) -> AbstractContextManager[Trouble]:
     """Delay and fail attempts of a pool at random inside the block, break resources and remove workers.
 
     What happens to an attempt depends only on the seed, the job's number and how often the job was
     started before. The pool's jobs should all succeed in spite of it: an attempt fails only if the
-    retry policy of its job allows another one. A job without retries is only delayed, and may be
-    cut short and start again when its worker is removed. Other limits of the program still hold: a
+    retry policy of its job allows another one, and at most ten attempts of a job do. A job without
+    retries is only delayed, and may be cut short and start again when its worker is removed. Other limits of the program still hold: a
     ``total_timeout``, a `RetryBudget`, a `CircuitBreaker` or ``on_failure`` may end a job that has
     failed.
 
@@ -51,18 +65,19 @@ def chaos(
       delays: how many seconds an attempt starts later at most, but at most a tenth of the time
           that it has. One in three is delayed for a time, one in three only until other tasks have
           run. 0 for no delays.
-      breaking: the probability that an attempt fails with `ResourceBroken`, uncounted, before its
-          function is called. Its worker reopens the resource.
+      breaking: the probability that an attempt fails with ``ResourceBroken(counts=False)`` before
+          its function is called. Its worker reopens the resource.
       losing_workers: the probability that a worker is removed in the middle of an attempt, as by
           ``worker.remove(cancel=True)``. Only a worker that runs something is removed, if another
           one has all of its tags and no job has it as ``worker=``.
       error: what the failing attempts raise, an exception or an exception type.
-      fatal: whether also attempts fail that are not tried again, so that their jobs die.
+      fatal: whether also attempts fail that are not tried again, so that their jobs die; then broken
+          resources count too.
 
     The blocks of `Pool.acquire` are delayed, and lose their workers, but they don't fail.
 
     Returns:
-      Trouble: a context manager that yields what has been done.
+      a context manager, to be entered once, that yields the `Trouble` done so far.
 
     Raises:
       RuntimeError: if the pool is disturbed already, or lives in another Trio run or thread.
@@ -75,9 +90,4 @@ def chaos(
     )
     checked._engine.check_caller()
     trouble = Trouble()
-    disturber = Disturber(checked, str(number), rates, trouble)
-    disturber.begin()
-    try:
-        yield trouble
-    finally:
-        disturber.end()
+    return _Chaos(Disturber(checked, str(number), rates, trouble), trouble)

@@ -14,7 +14,7 @@ from .._basics.logs import report
 from .._model.text import counted
 from .._policies import validate
 from ._chaos import whole_number
-from ._repeatable import seeded
+from ._repeatable import Seeded
 from ._settled import some_of
 from ._trouble import Disturbance, Disturber, Rates, Trouble
 
@@ -58,7 +58,7 @@ class _Run(Adjuster):
         """Run the test."""
         token = adjusters.set((*adjusters.get(), self))
         try:
-            with seeded(str(self._seed)):
+            with Seeded(str(self._seed)):
                 trio.run(self._main, test, clock=trio.testing.MockClock(autojump_threshold=0))
         finally:
             adjusters.reset(token)
@@ -173,9 +173,10 @@ def explore(
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
     try:
-        chosen = [whole_number("each of the seeds", seed) for seed in seeds]
+        given = list(seeds)
     except TypeError:
         raise TypeError(f"seeds must be an iterable of ints, {validate.got(seeds)}") from None
+    chosen = [whole_number("each of the seeds", seed) for seed in given]
     if not chosen:
         raise ValueError("seeds must not be empty")
     validate.positive("timeout", timeout, finite=True)

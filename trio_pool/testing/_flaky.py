@@ -18,6 +18,7 @@ else:
 
     V = TypeVar("V")
 
+
 def check_error(name: str, value: object) -> None:
     given: Any = value
     if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):

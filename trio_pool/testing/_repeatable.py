@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from typing import Any
 
 
 def _scheduler() -> Any:
@@ -24,24 +20,31 @@ def _scheduler() -> Any:
     return module if is_known and hasattr(module, "_ALLOW_DETERMINISTIC_SCHEDULING") else None
 
 
-@contextmanager
-def seeded(seed: str) -> Generator[None]:
-    """Seed the ``random`` module, and the order in which Trio runs tasks that are ready at the same time."""
-    scheduler = _scheduler()
-    kept = random.getstate()
-    random.seed(seed)
-    if scheduler is None:
-        try:
-            yield
-        finally:
-            random.setstate(kept)
-        return
-    before, was_sorted = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    scheduler._r.seed(seed)
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    try:
-        yield
-    finally:
-        scheduler._r.setstate(before)
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = was_sorted
-        random.setstate(kept)
+class Seeded:
+    """Seeds the ``random`` module, and the order in which Trio runs tasks that are ready at the same time.
+
+    A class of its own, since contextlib assigns to exceptions that pass.
+    """
+
+    __slots__ = ("_kept", "_scheduler", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._scheduler = _scheduler()
+        self._kept: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._kept.append(random.getstate())
+        random.seed(self._seed)
+        scheduler = self._scheduler
+        if scheduler is not None:
+            self._kept += [scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING]
+            scheduler._r.seed(self._seed)
+            scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+
+    def __exit__(self, *_: object) -> None:
+        scheduler = self._scheduler
+        if scheduler is not None:
+            scheduler._ALLOW_DETERMINISTIC_SCHEDULING = self._kept.pop()
+            scheduler._r.setstate(self._kept.pop())
+        random.setstate(self._kept.pop())

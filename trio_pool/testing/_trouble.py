@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .._model.records import Run, WorkerRecord
 
 _MOST_KEPT = 20  # incidents
+_MOST_FAILURES = 10  # of one job, or a job might be tried again for ever
 _MOST_TURNS = 3  # for which an attempt lets others go first at the same instant
 _MOST_DOUBLED = 5  # a worker is lost before one of the first 2 ** 4 steps of the function, mostly of the first few
 _SHARE_OF_TIME = 0.1  # of what is left until the attempt's deadline, for a delay
@@ -31,7 +32,7 @@ _SHARE_OF_TIME = 0.1  # of what is left until the attempt's deadline, for a dela
 Args: TypeAlias = tuple[Any, ...]
 
 
-class Disturbance(Exception):  # noqa: N818  # it isn't an error of the program
+class Disturbance(Exception):  # it isn't an error of the program
     """An attempt failed because a test asked for it: `chaos` or `explore`."""
 
 
@@ -121,7 +122,9 @@ class Disturber:
         self._seed = seed
         self._rates = rates
         self._trouble = trouble
+        # By the numbers of the jobs: how often each was started, and how often it failed because of this.
         self._starts: Counter[int] = Counter()
+        self._failures: Counter[int] = Counter()
         self._is_over = False
 
     def begin(self) -> None:
@@ -153,13 +156,15 @@ class Disturber:
             return None
         if plan.fails:
             error = rates.error() if isinstance(rates.error, type) else rates.error.with_traceback(None)
-            if rates.fatal or self._is_retried(run, error, counts=True):
+            if rates.fatal or self._is_retried(run, error):
+                self._failures[job.id] += 1
                 self._trouble.failed += 1
                 self._trouble._note(f"an attempt of {label(job)} on {one_line(run.worker.name)} failed")
                 return Failure(error)
         if plan.breaks:
-            broken = ResourceBroken("by trio_pool.testing", counts=False)
-            if rates.fatal or self._is_retried(run, broken, counts=False):
+            broken = ResourceBroken("by trio_pool.testing", counts=rates.fatal)
+            if rates.fatal or self._is_retried(run, broken):
+                self._failures[job.id] += 1
                 self._trouble.broken += 1
                 self._trouble._note(f"{one_line(run.worker.name)} broke under {label(job)}")
                 return Failure(broken)
@@ -177,12 +182,13 @@ class Disturber:
         if plan.pause and left > 0:
             await trio.sleep(min(plan.pause, left))
 
-    def _is_retried(self, run: Run, error: Exception, *, counts: bool) -> bool:
-        """Whether the job's policy tries again after this error."""
+    def _is_retried(self, run: Run, error: Exception) -> bool:
+        """Whether the job's policy tries again after this error, and has not done so too often."""
         job = run.job
         policy = self._staff.retry if job._options.retry is None else job._options.retry
         failed = 0 if job._setback is None else job._setback.counted
-        if counts and policy.max_attempts is not None and failed + 1 >= policy.max_attempts:
+        is_last = policy.max_attempts is not None and failed + 1 >= policy.max_attempts
+        if self._failures[job.id] >= _MOST_FAILURES or (is_last and not isinstance(error, ResourceBroken)):
             return False
         try:
             return policy.covers(error)
@@ -198,7 +204,9 @@ class Disturber:
         draw = Random(f"{self._seed}/{self._trouble.lost}/{len(busy)}")
         worker = draw.choice(busy)
         self._trouble.lost += 1
-        self._trouble._note(f"{one_line(worker.name)} was lost, with {', '.join(label(run.job) for run in worker._runs)}")
+        self._trouble._note(
+            f"{one_line(worker.name)} was lost, with {', '.join(label(run.job) for run in worker._runs)}"
+        )
         self._engine.core.depart(worker, trio.current_time(), cut=True)
         self._engine.carry_out()
 
