@@ -33,7 +33,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(asyncio|trio|collections|concurrent|contextlib|contextvars|enum|random)\..+"),
     # The same, imported for type checkers only, so that autodoc knows no more than the short name.
     (r"py:class", r"(Async)?(Iterable|Iterator|Generator)|AbstractAsyncContextManager|Awaitable|Callable"),
-    (r"py:class", r"Context|Hashable|Mapping|Random|Sequence"),
+    (r"py:class", r"Context|Hashable|Mapping|Path|Random|Sequence"),
     # One limit or several: what it means is said where it stands.
     (r"py:class", r"RateLimits"),
     # Type variables have no entry of their own.

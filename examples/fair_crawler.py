@@ -46,7 +46,7 @@ from hosts_report import Report, show_progress
 from server_process import run_server_process
 from site_links import PageParser
 
-from trio_pool import GiveUp, PerKey, RateLimit, SlotPool, open_pool
+from trio_pool import GiveUp, PerKey, PoolClosedError, RateLimit, SlotPool, open_pool
 
 if TYPE_CHECKING:
     from trio_pool import SlotJobGroup
@@ -131,7 +131,9 @@ async def crawl(options: Options, report: Report) -> None:
             async with view:
                 await Crawl(pool, client, report).run(f"http://127.0.0.1:{port}/0")
         finally:
-            report.failed = [f"{job.name}: {job.attempts[-1].error!r}" for job in pool.dead.pop_all()]
+            failed = [(job.name, job.attempts[-1].error) for job in pool.dead.pop_all()]
+            # After Ctrl-C a page that has just come can't have its links followed any more.
+            report.failed = [f"{name}: {error!r}" for name, error in failed if not isinstance(error, PoolClosedError)]
 
 
 def run(options: Options) -> int:

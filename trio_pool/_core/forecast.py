@@ -54,22 +54,19 @@ def seconds_left(state: PoolState, jobs: float, now: float) -> float | None:
     time = state.accounts.in_all(workers, now)
     running = count[JobState.RUNNING] + lifecycle.surplus
     # What runs has run for half of its time, on average.
-    took = time["running"] / (attempts + running / 2)
+    busy = time["running"]
+    took = busy / (attempts + running / 2)
     starts = max(0.0, jobs * max(1.0, attempts / max(1, finished)) - running)
     drawn = {unit: float(used) / (attempts + running) for unit, used in lifecycle.used.items()}
     useful = [worker for worker in workers if not any(hold in worker._holds for hold in _OUT_OF_USE)]
-    busy = time["running"]
     lost = sum(time[cause] for cause in _TIME_LOST)
-    share = busy / (busy + lost) if busy else 1.0
-    places = min(sum(worker._max_running for worker in useful) * share, limits.max_running)
+    usable = busy / (busy + lost) if busy else 1.0
+    places = min(sum(worker._max_running for worker in useful) * usable, limits.max_running)
     needed = (starts + running / 2) * took
     waits = [needed / places if places else math.inf, took]
-    flows = [[_flow([meter], now)] for meter in limits.meters.all()]
-    units = [meter.unit for meter in limits.meters.all()]
-    for unit, side_by_side in _of_workers(useful, now):
-        units.append(unit)
-        flows.append(side_by_side)
-    waits += [_time_for(each, unit, starts, drawn) + took for each, unit in zip(flows, units, strict=True)]
+    by_unit = [(meter.unit, [_flow([meter], now)]) for meter in limits.meters.all()]
+    by_unit += _of_workers(useful, now)
+    waits += [_time_for(flows, unit, starts, drawn) + took for unit, flows in by_unit]
     if state.keys is not None:
         share = starts / max(1, count[JobState.QUEUED] + count[JobState.DELAYED])
         waits += [_for_key(key, max(1.0, share), took, drawn, now) for key in state.keys.busiest(_KEYS)]

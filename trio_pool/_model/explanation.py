@@ -9,6 +9,8 @@ from .._basics.text import one_line
 from .text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .statistics import PoolStatistics
 
 # For each cause: what it is called as the bottleneck, how its line begins, and what to change.
@@ -55,11 +57,18 @@ def bottleneck(statistics: PoolStatistics) -> str:
     whole = math.fsum(statistics.time.values())
     if not whole:
         return "No time has passed in which the pool could have run anything."
-    cause, seconds = max(statistics.time.items(), key=lambda item: (item[0] != "idle", item[1]))
-    idle = statistics.time["idle"]
-    if idle >= whole / 2 or not seconds:
-        return f"Bottleneck: the jobs. The places had nothing to run for {_share(idle, whole)} of the time."
-    return f"Bottleneck: {_WORDS[cause][0]}, {_share(seconds, whole)} of the time."
+    cause = _main_cause(statistics.time)
+    share = _share(statistics.time[cause], whole)
+    if cause == "idle":
+        return f"Bottleneck: the jobs. The places had nothing to run for {share} of the time."
+    return f"Bottleneck: {_WORDS[cause][0]}, {share} of the time."
+
+
+def _main_cause(time: Mapping[str, float]) -> str:
+    """The cause with the most time but for idleness, or idleness if that makes up half of the time."""
+    if time["idle"] >= math.fsum(time.values()) / 2:
+        return "idle"
+    return max((cause for cause in time if cause != "idle"), key=time.__getitem__)
 
 
 def explain(statistics: PoolStatistics) -> str:
@@ -77,7 +86,7 @@ def explain(statistics: PoolStatistics) -> str:
         named = f" ({_named(cause, statistics)})" if cause in _OWN and len(statistics.workers) > 1 else ""
         figures = f"{_share(seconds, whole):>{widths[0]}}  {_number(seconds):>{widths[1]}} s"
         lines.append(f"  {figures}  {words}{named}: {advice}" if cause != "running" else f"  {figures}  {words}")
-    if "running" in time and lines[0].startswith(f"Bottleneck: {_WORDS['running'][0]}"):
+    if _main_cause(statistics.time) == "running":
         lines.append(f"To be faster: {_WORDS['running'][2]}.")
     if statistics.failures:
         lines.append(

@@ -57,10 +57,11 @@ class Recording(FixedAttributes):
         and does nothing. Call it outside of Trio, or in a thread: ``await trio.to_thread.run_sync(recording.replay)``.
 
         Arguments:
-          workers: how many workers there are, by repeating the recorded resources in turn; of an `Elastic`, its
-              ``max``. Workers that the program has added or removed are then neither. By default as recorded.
+          workers: how many workers there are, by repeating the recorded resources in turn; of an
+              `~trio_pool.Elastic`, its ``max``. Workers that the program has added or removed are then
+              neither. By default as recorded.
           seed: of all random choices. With the same seed, the result is the same.
-          **changes: options of `trio_pool.open_pool` to change. ``lifespan``, ``on_failure``, ``check``, ``rng`` and
+          changes: options of `trio_pool.open_pool` to change. ``lifespan``, ``on_failure``, ``check``, ``rng`` and
               ``history`` can't be changed.
 
         Raises:
@@ -93,7 +94,7 @@ class Recording(FixedAttributes):
         Arguments:
           finish_within: seconds that the replay may take.
           workers: the numbers to try.
-          seed, **changes: as for `replay`.
+          seed, changes: as for `replay`.
 
         Raises:
           PlanError: if none of the numbers is enough; it says what the bottleneck is.

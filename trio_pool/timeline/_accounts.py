@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from .._model.explanation import bottleneck, explain
+from .._model.explanation import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +35,12 @@ class Accounts:
 
 def accounts_of(statistics: PoolStatistics, *, closed: bool) -> Accounts:
     """Take what the summary needs from the statistics of a pool; the workers of a closed one have left before."""
+    explanation = explain(statistics)
     return Accounts(
         time=spent(statistics.time),
         workers={} if closed else {each.id: (each.name, spent(each.time)) for each in statistics.workers},
-        bottleneck=bottleneck(statistics),
-        explanation=explain(statistics),
+        bottleneck=explanation.partition("\n")[0],
+        explanation=explanation,
     )
 
 

@@ -390,3 +390,28 @@ async def test_a_key_that_raises_later_disturbs_nobody(good_calls: int, autojump
         await pool.join()
         assert len(pool.keys) == 0
     assert pool.statistics().succeeded == 5 - refused
+
+
+class Alike:
+    """Keys that have one hash, and of which each equals only itself."""
+
+    def __hash__(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (2, 0, 1), (1, 0, 2), (2, 1, 0)])
+async def test_keys_with_one_hash_are_told_apart_whichever_ends_first(
+    order: tuple[int, ...], autojump_clock: MockClock
+) -> None:
+    keys = [Alike() for _ in range(3)]
+    async with open_pool(9, per_key=PerKey(max_running=1)) as pool:
+        for number, key in enumerate(keys):
+            await pool.submit(nap, 0.5 + order.index(number), key=key)
+        left = list(keys)
+        for number in order:
+            assert set(pool.keys) == set(left)
+            assert all(pool.keys[key] == statistics(0, 0, 1) for key in left)
+            await trio.sleep(1)
+            left.remove(keys[number])
+        await trio.sleep(1)
+        assert list(pool.keys) == []
