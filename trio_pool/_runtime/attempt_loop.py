@@ -145,8 +145,6 @@ class AttemptLoop:
                             await trio.lowlevel.checkpoint_if_cancelled()  # which raises
                         run.loop = self
                         settled = False
-                        if run.draws is not None:
-                            run.draws.begin(clock.current_time())
                         value = await host.perform(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
                             await owner.loans.take_back(run)

@@ -108,7 +108,7 @@ class CallerRun:
                 if run is None:
                     raise self._shortfall()
                 perform = run.worker._task.host.perform
-                if perform is not run_job:  # in a test that disturbs the pool
+                if perform is not run_job:  # in a test with faults
                     await perform(run, ())
                 if run.cut is None and not self.is_lost:
                     break

@@ -62,7 +62,7 @@ class Workers:
         self.crash: Callable[[BaseException], None] = engine.crash
         self.rng: Random = engine.rng
         self.reopening: RetryPolicy = engine.config.reopening
-        # Executes runs. Owned by trio_pool.testing, which puts another function in place of `run_job` to disturb them;
+        # Executes runs. Owned by trio_pool.testing, which puts another function in place of `run_job` to inject faults;
         # that one is awaited before the block of a lease too, without arguments.
         self.perform: Callable[[Run, tuple[Any, ...]], Awaitable[Any]] = run_job
         # The decision about failed jobs; may change while the pool runs.

@@ -1,4 +1,4 @@
-"""Trouble for one pool in a test."""
+"""Faults in one pool, in a test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._api.pool import checked_pool
 from .._policies import validate
-from ._trouble import Disturbance, Disturber, Rates, Trouble
+from ._faults import FaultInjector, FaultRates, Faults, InjectedError
 
 if TYPE_CHECKING:
     from .._api.pool import Pool, SlotPool
@@ -20,21 +20,21 @@ def whole_number(name: str, value: object) -> int:
     return value
 
 
-class _Chaos(AbstractContextManager[Trouble]):
+class _Chaos(AbstractContextManager[Faults]):
     """The block of `chaos`."""
 
-    __slots__ = ("_disturber", "_trouble")
+    __slots__ = ("_faults", "_injector")
 
-    def __init__(self, disturber: Disturber, trouble: Trouble) -> None:
-        self._disturber = disturber
-        self._trouble = trouble
+    def __init__(self, injector: FaultInjector, faults: Faults) -> None:
+        self._injector = injector
+        self._faults = faults
 
-    def __enter__(self) -> Trouble:
-        self._disturber.begin()
-        return self._trouble
+    def __enter__(self) -> Faults:
+        self._injector.begin()
+        return self._faults
 
     def __exit__(self, *_: object) -> None:
-        self._disturber.end()
+        self._injector.end()
 
 
 def chaos(
@@ -45,17 +45,16 @@ def chaos(
     delays: float = 0.1,
     breaking: float = 0.0,
     losing_workers: float = 0.0,
-    error: Exception | type[Exception] = Disturbance,
+    error: Exception | type[Exception] = InjectedError,
     fatal: bool = False,
-) -> AbstractContextManager[Trouble]:
+) -> AbstractContextManager[Faults]:
     """Delay and fail attempts of a pool at random inside the block, break resources and remove workers.
 
     What happens to an attempt depends only on the seed, the job's number and how often the job was
-    started before. The pool's jobs should all succeed in spite of it: an attempt fails only if the
-    retry policy of its job allows another one, and at most ten attempts of a job do. A job without
-    retries is only delayed, and may be cut short and start again when its worker is removed. Other limits of the program still hold: a
-    ``total_timeout``, a `RetryBudget`, a `CircuitBreaker` or ``on_failure`` may end a job that has
-    failed.
+    started before. The jobs should all succeed in spite of it: an attempt fails only if the retry
+    policy of its job allows another one, and at most ten attempts of a job do. Other limits of the
+    program still hold: a ``total_timeout``, a `RetryBudget`, a `CircuitBreaker` or ``on_failure``
+    may end a job that has failed.
 
     Arguments:
       pool: the pool.
@@ -66,10 +65,12 @@ def chaos(
           that it has. One in three is delayed for a time, one in three only until other tasks have
           run. 0 for no delays.
       breaking: the probability that an attempt fails with ``ResourceBroken(counts=False)`` before
-          its function is called. Its worker reopens the resource.
+          its function is called. Its worker reopens the resource. This costs the job no attempt,
+          so it happens to jobs without retries too.
       losing_workers: the probability that a worker is removed in the middle of an attempt, as by
-          ``worker.remove(cancel=True)``. Only a worker that runs something is removed, if another
-          one has all of its tags and no job has it as ``worker=``.
+          ``worker.remove(cancel=True)``: its jobs are cut short, and start again on other workers.
+          Only a worker that runs something is removed, if another one has all of its tags and no
+          job has it as ``worker=``.
       error: what the failing attempts raise, an exception or an exception type.
       fatal: whether also attempts fail that are not tried again, so that their jobs die; then broken
           resources count too.
@@ -77,17 +78,17 @@ def chaos(
     The blocks of `Pool.acquire` are delayed, and lose their workers, but they don't fail.
 
     Returns:
-      a context manager, to be entered once, that yields the `Trouble` done so far.
+      a context manager, to be entered once, that yields the `Faults` so far.
 
     Raises:
-      RuntimeError: if the pool is disturbed already, or lives in another Trio run or thread.
+      RuntimeError: if the pool has faults already, or lives in another Trio run or thread.
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
     checked = checked_pool(pool)
     number = whole_number("seed", seed)
-    rates = Rates(
+    rates = FaultRates(
         failures=failures, delays=delays, breaking=breaking, losing_workers=losing_workers, error=error, fatal=fatal
     )
     checked._engine.check_caller()
-    trouble = Trouble()
-    return _Chaos(Disturber(checked, str(number), rates, trouble), trouble)
+    faults = Faults()
+    return _Chaos(FaultInjector(checked, str(number), rates, faults), faults)

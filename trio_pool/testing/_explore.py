@@ -1,4 +1,4 @@
-"""A test, run again and again under different orders and trouble."""
+"""A test that runs many times, in other orders and with other faults each time."""
 
 from __future__ import annotations
 
@@ -14,36 +14,34 @@ from .._basics.logs import report
 from .._model.text import counted
 from .._policies import validate
 from ._chaos import whole_number
+from ._faults import FaultInjector, FaultRates, Faults, InjectedError
 from ._repeatable import Seeded
 from ._settled import some_of
-from ._trouble import Disturbance, Disturber, Rates, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-
-    from typing_extensions import TypeVarTuple, Unpack
 
     from .._api.pool import BasePool
     from .._model.handles import Job
     from .._model.pool_config import Config
 
-    Ts = TypeVarTuple("Ts")
-
 P = ParamSpec("P")
 
 _A_DAY = 86400.0
+_THREAD_SECONDS = 0.01  # real ones, for which the clock waits while threads work
 
 
 class _Run(Adjuster):
-    """One Trio run of the test, in which every pool is disturbed."""
+    """One Trio run of the test, in which every pool has faults."""
 
-    def __init__(self, seed: int, rates: Rates, timeout: float) -> None:
+    def __init__(self, seed: int, rates: FaultRates, timeout: float) -> None:
         self._seed = seed
         self._rates = rates
         self._timeout = timeout
+        self._clock = trio.testing.MockClock(autojump_threshold=0)
         self._pools: list[BasePool] = []
         self._unfinished: list[Job[Any]] = []
-        self.trouble = Trouble()
+        self.faults = Faults()
 
     def adjust(self, config: Config) -> None:
         config.pick = "random"
@@ -51,19 +49,21 @@ class _Run(Adjuster):
             config.rng = Random(f"{self._seed}/{len(self._pools)}")
 
     def made(self, pool: BasePool) -> None:
-        Disturber(pool, f"{self._seed}/{len(self._pools)}", self._rates, self.trouble).begin()
+        FaultInjector(pool, f"{self._seed}/{len(self._pools)}", self._rates, self.faults).begin()
         self._pools.append(pool)
 
     def perform(self, test: Callable[[], Awaitable[object]]) -> None:
         """Run the test."""
+        __tracebackhide__ = True
         token = adjusters.set((*adjusters.get(), self))
         try:
             with Seeded(str(self._seed)):
-                trio.run(self._main, test, clock=trio.testing.MockClock(autojump_threshold=0))
+                trio.run(self._main, test, clock=self._clock)
         finally:
             adjusters.reset(token)
 
     async def _main(self, test: Callable[[], Awaitable[object]]) -> None:
+        __tracebackhide__ = True
         with trio.CancelScope() as scope:
             # Not a deadline of the scope, which the test could see.
             trio.lowlevel.spawn_system_task(self._watch, scope)
@@ -75,16 +75,19 @@ class _Run(Adjuster):
     async def _watch(self, scope: trio.CancelScope) -> None:
         # If every task waits for ever, the clock jumps here at once.
         await trio.sleep(self._timeout)
+        while trio.to_thread.current_default_thread_limiter().borrowed_tokens:
+            self._clock.autojump_threshold = _THREAD_SECONDS  # they need real time
+            await trio.sleep(self._timeout)
         self._unfinished = [job for pool in self._pools for job in pool.jobs()]
         scope.cancel()
 
 
-def _explain(error: BaseException, seed: int, trouble: Trouble) -> None:
+def _explain(error: BaseException, seed: int, faults: Faults) -> None:
     """Add the seed to an exception of the test."""
     lines = [f"seed {seed}: trio_pool.testing.explore(..., seeds=[{seed}]) repeats it"]
-    sums = f"{counted(trouble.failed, 'attempt')} failed, {counted(trouble.broken, 'resource')} broken, "
-    lines.append(f"{sums}{counted(trouble.lost, 'worker')} lost{', at last:' if trouble.incidents else ''}")
-    lines += [f"  {incident}" for incident in trouble.incidents]
+    sums = f"{counted(faults.failed, 'attempt')} failed, {counted(faults.broken, 'resource')} broken, "
+    lines.append(f"{sums}{counted(faults.lost, 'worker')} lost{', at last:' if faults.incidents else ''}")
+    lines += [f"  {incident}" for incident in faults.incidents]
     try:
         notes = list(getattr(error, "__notes__", ()))
         # Whatever the class of the exception makes of assignments.
@@ -93,7 +96,8 @@ def _explain(error: BaseException, seed: int, trouble: Trouble) -> None:
         report("%s", "\n".join(lines), error=error)
 
 
-def _explore(test: Callable[[], Awaitable[object]], seeds: Iterable[int], rates: Rates, timeout: float) -> None:
+def _explore(test: Callable[[], Awaitable[object]], seeds: Iterable[int], rates: FaultRates, timeout: float) -> None:
+    __tracebackhide__ = True  # pytest leaves such frames out
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("explore() starts Trio runs of its own, so call it in a plain function")
     for seed in seeds:
@@ -101,21 +105,21 @@ def _explore(test: Callable[[], Awaitable[object]], seeds: Iterable[int], rates:
         try:
             run.perform(test)
         except BaseException as error:
-            _explain(error, seed, run.trouble)
+            _explain(error, seed, run.faults)
             raise
 
 
 @overload
 def explore(
-    test: Callable[[Unpack[Ts]], Awaitable[object]],
+    test: Callable[..., Awaitable[object]],
     /,
-    *args: Unpack[Ts],
+    *args: Any,
     seeds: Iterable[int],
     failures: float = 0.1,
     delays: float = 0.1,
     breaking: float = 0.0,
     losing_workers: float = 0.0,
-    error: Exception | type[Exception] = Disturbance,
+    error: Exception | type[Exception] = InjectedError,
     fatal: bool = False,
     timeout: float = _A_DAY,
 ) -> None: ...
@@ -129,20 +133,22 @@ def explore(
     delays: float = 0.1,
     breaking: float = 0.0,
     losing_workers: float = 0.0,
-    error: Exception | type[Exception] = Disturbance,
+    error: Exception | type[Exception] = InjectedError,
     fatal: bool = False,
     timeout: float = _A_DAY,
 ) -> Callable[[Callable[P, Awaitable[object]]], Callable[P, None]]: ...
 
 
 def explore(
-    *call: Any,
+    test: Callable[..., Awaitable[object]] | None = None,
+    /,
+    *args: Any,
     seeds: Iterable[int],
     failures: float = 0.1,
     delays: float = 0.1,
     breaking: float = 0.0,
     losing_workers: float = 0.0,
-    error: Exception | type[Exception] = Disturbance,
+    error: Exception | type[Exception] = InjectedError,
     fatal: bool = False,
     timeout: float = _A_DAY,
 ) -> Any:
@@ -172,6 +178,7 @@ def explore(
       RuntimeError: if called inside a Trio run.
       ValueError, TypeError: if an argument is out of its range or of the wrong type.
     """
+    __tracebackhide__ = True
     try:
         given = list(seeds)
     except TypeError:
@@ -180,15 +187,16 @@ def explore(
     if not chosen:
         raise ValueError("seeds must not be empty")
     validate.positive("timeout", timeout, finite=True)
-    rates = Rates(
+    rates = FaultRates(
         failures=failures, delays=delays, breaking=breaking, losing_workers=losing_workers, error=error, fatal=fatal
     )
-    if call:
-        return _explore(partial(*call), chosen, rates, timeout)
+    if test is not None:
+        return _explore(partial(test, *args), chosen, rates, timeout)
 
     def decorate(test: Callable[P, Awaitable[object]]) -> Callable[P, None]:
         @wraps(test)
         def explored(*args: P.args, **kwargs: P.kwargs) -> None:
+            __tracebackhide__ = True
             _explore(partial(test, *args, **kwargs), chosen, rates, timeout)
 
         return explored

@@ -273,9 +273,9 @@ async def test_a_pool_with_jobs_under_way_is_not_settled(autojump_clock: MockClo
 
 def test_it_offers_these_names() -> None:
     assert trio_pool.testing.__all__ == [
-        "Disturbance",
+        "Faults",
         "Flaky",
-        "Trouble",
+        "InjectedError",
         "assert_settled",
         "chaos",
         "explore",
