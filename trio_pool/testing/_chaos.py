@@ -53,8 +53,8 @@ def chaos(
     What happens to an attempt depends only on the seed, the job's number and how often the job was
     started before. The jobs should all succeed in spite of it: an attempt fails only if the retry
     policy of its job allows another one, and at most ten attempts of a job do. Other limits of the
-    program still hold: a ``total_timeout``, a `RetryBudget`, a `CircuitBreaker` or ``on_failure``
-    may end a job that has failed.
+    program still hold: a ``total_timeout``, a `trio_pool.RetryBudget`, a
+    `trio_pool.CircuitBreaker` or ``on_failure`` may end a job that has failed.
 
     Arguments:
       pool: the pool.
@@ -75,7 +75,7 @@ def chaos(
       fatal: whether also attempts fail that are not tried again, so that their jobs die; then broken
           resources count too.
 
-    The blocks of `Pool.acquire` are delayed, and lose their workers, but they don't fail.
+    The blocks of `trio_pool.Pool.acquire` are delayed, and lose their workers, but they don't fail.
 
     Returns:
       a context manager, to be entered once, that yields the `Faults` so far.

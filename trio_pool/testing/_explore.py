@@ -86,7 +86,7 @@ def _explain(error: BaseException, seed: int, faults: Faults) -> None:
     """Add the seed to an exception of the test."""
     lines = [f"seed {seed}: trio_pool.testing.explore(..., seeds=[{seed}]) repeats it"]
     sums = f"{counted(faults.failed, 'attempt')} failed, {counted(faults.broken, 'resource')} broken, "
-    lines.append(f"{sums}{counted(faults.lost, 'worker')} lost{', at last:' if faults.incidents else ''}")
+    lines.append(f"{sums}{counted(faults.lost, 'worker')} lost{'; the last of these:' if faults.incidents else ''}")
     lines += [f"  {incident}" for incident in faults.incidents]
     try:
         notes = list(getattr(error, "__notes__", ()))

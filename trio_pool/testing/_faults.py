@@ -45,19 +45,23 @@ class Faults:
     Attributes:
       delayed: attempts that started later.
       failed: attempts that failed before their functions were called.
-      broken: attempts that failed likewise, with `ResourceBroken`.
+      broken: attempts that failed likewise, with `trio_pool.ResourceBroken`.
       lost: workers that were removed.
-      incidents: the last of these events in words, without delays.
     """
 
     delayed: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
     broken: int = attrs.field(default=0, init=False)
     lost: int = attrs.field(default=0, init=False)
-    incidents: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=_MOST_KEPT), init=False, repr=False)
+    _incidents: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=_MOST_KEPT), init=False, repr=False)
+
+    @property
+    def incidents(self) -> tuple[str, ...]:
+        """The last twenty of these events in words, without delays."""
+        return tuple(self._incidents)
 
     def _note(self, words: str) -> None:
-        self.incidents.append(f"{trio.current_time():.6g}: {words}")
+        self._incidents.append(f"{trio.current_time():.6g}: {words}")
 
 
 def _probability(name: str, value: object) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import types
 from collections import Counter
+from collections.abc import Generator
 
+import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints
 
@@ -168,3 +171,19 @@ async def test_delays_bring_no_two_calls_closer_than_a_rate_limit_says(autojump_
     assert len(began) == 40
     assert faults.delayed > 0
     assert min(later - earlier for earlier, later in itertools.pairwise(began)) >= 1 - 1e-9
+
+
+@types.coroutine
+def waits_for_another_framework() -> Generator[str, None, None]:
+    yield "a message that Trio does not know"
+
+
+async def test_what_trio_throws_into_a_function_reaches_it(autojump_clock: MockClock) -> None:
+    async def confused() -> str:
+        with pytest.raises(TypeError, match="unrecognized yield message"):
+            await waits_for_another_framework()
+        return "told"
+
+    async with open_pool(1) as pool:
+        with chaos(pool, seed=1, losing_workers=1, **QUIET):
+            assert await pool.run(confused) == "told"

@@ -43,7 +43,7 @@ def test_the_note_says_what_was_done() -> None:
     with pytest.raises(LookupError) as caught:
         explore(test, seeds=[1], failures=1, delays=0)
     note = notes_of(caught.value)
-    assert "3 attempts failed, 0 resources broken, 0 workers lost, at last:" in note
+    assert "3 attempts failed, 0 resources broken, 0 workers lost; the last of these:" in note
     assert note.endswith(": an attempt of works(1) on worker-1 failed")
 
 
