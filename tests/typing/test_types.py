@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import trio
+
 from tests.threads import in_trios_thread
 from trio_pool import (
     Attempt,
