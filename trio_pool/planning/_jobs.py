@@ -60,7 +60,7 @@ class Performer:
             attempt, seconds, how = mishap, mishap["seconds"], mishap["end"]
         else:
             attempt, (_, seconds, how) = script.begin(is_further=is_further)
-        if script.begun > len(script.attempts) + MOST_REPEATS:
+        if script.begun > len(script.attempts) + self._most_repeats(script):
             raise GiveUp("nothing in the recording says that it would ever succeed")
         script.current, script.has_ended_as_recorded = attempt, False
         threads = () if is_further else script.take_threads(attempt)
@@ -119,8 +119,16 @@ class Performer:
     def _end(self, script: Script, attempt: Line, how: str) -> None:
         script.has_ended_as_recorded = True
         if how in ("error", "timeout"):
-            is_like_recorded = self._is_like_recorded or "retry" in script.line.get("options", {})
-            raise error_of(attempt, is_like_recorded=is_like_recorded)
+            raise error_of(attempt, is_like_recorded=self._repeats_decisions(script))
+
+    def _repeats_decisions(self, script: Script) -> bool:
+        """Whether what becomes of a job after a failure is as recorded."""
+        return self._is_like_recorded or "retry" in script.line.get("options", {})
+
+    def _most_repeats(self, script: Script) -> int:
+        """How often the last attempt may be repeated, which may be one that was to be tried again."""
+        is_over = script.line["end"] == "dead" and script.attempts and self._repeats_decisions(script)
+        return 0 if is_over else MOST_REPEATS
 
     async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:
         """Take the steps of an attempt; return how much later it ends because a lent place came back later."""
