@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import trio
-
 from tests.threads import in_trios_thread
 from trio_pool import (
     Attempt,
@@ -441,7 +439,8 @@ async def test_chaos_yields_the_faults_so_far() -> None:
 
 def test_explored_tests_have_the_parameters_of_the_test() -> None:
     async def test(number: int, *, word: str) -> None:
-        await trio.lowlevel.checkpoint()
+        async with open_pool(number, name=word):
+            pass
 
     explored = explore(seeds=[1])(test)
     assert_type(explored(1, word="a"), None)
