@@ -89,15 +89,19 @@ class Performer:
 
     def _limit_of(self, script: Script, attempt: Line) -> float:
         """How long the recorded attempt could last before a timeout cancelled it."""
-        own: Line = script.line.get("options", {})
-        each, in_all = [
-            number(own[name]) if name in own else default
-            for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
-        ]
+        each, in_all = self._timeouts_of(script)
         limit = math.inf if each is None else each
         if in_all is None or in_all == math.inf or attempt not in script.attempts:
             return limit
         return min(limit, float(script.line["at"] + in_all - attempt["at"]))
+
+    def _timeouts_of(self, script: Script) -> list[float | None]:
+        """The ``attempt_timeout`` and the ``total_timeout`` of a job."""
+        own: Line = script.line.get("options", {})
+        return [
+            number(own[name]) if name in own else default
+            for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
+        ]
 
     async def _last(self, run: Run, script: Script, attempt: Line, end: float, how: str) -> None:
         """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
@@ -127,8 +131,9 @@ class Performer:
 
     def _most_repeats(self, script: Script) -> int:
         """How often the last attempt may be repeated, which may be one that was to be tried again."""
-        is_over = script.line["end"] == "dead" and script.attempts and self._repeats_decisions(script)
-        return 0 if is_over else MOST_REPEATS
+        # A job with a timeout died of that, which ends it in the replay too.
+        is_over = script.line["end"] == "dead" and self._timeouts_of(script)[1] in (None, math.inf)
+        return 0 if is_over and script.attempts and self._repeats_decisions(script) else MOST_REPEATS
 
     async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:
         """Take the steps of an attempt; return how much later it ends because a lent place came back later."""
