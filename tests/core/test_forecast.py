@@ -64,6 +64,11 @@ def for_keys(number: int) -> dict[str, Any]:
     return {"key": "big" if number % 2 else number % 9}
 
 
+def left_of(pool: Pool[Any], jobs: float) -> float | None:
+    """The seconds that so many jobs will take, as forecast now."""
+    return seconds_left(pool._engine.core.state, jobs, pool.statistics().time, trio.current_time())
+
+
 def no_options(number: int) -> dict[str, Any]:
     return {}
 
@@ -87,7 +92,7 @@ async def forecasts(
             while True:
                 await trio.sleep(1)
                 done = pool.statistics().succeeded
-                left = seconds_left(pool._engine.core.state, jobs - done, trio.current_time())
+                left = left_of(pool, jobs - done)
                 if done < jobs and left is not None:
                     made.append((trio.current_time(), left))
 
@@ -184,33 +189,33 @@ async def test_rests_of_workers_are_expected_as_often_as_before(autojump_clock: 
 async def test_a_rest_of_the_pool_comes_on_top(autojump_clock: MockClock) -> None:
     async with open_pool(["a"]) as pool:
         await pool.run(work, 3)
-        before = seconds_left(pool._engine.core.state, 10, trio.current_time())
+        before = left_of(pool, 10)
         pool.rest(50)
         assert before is not None
-        assert seconds_left(pool._engine.core.state, 10, trio.current_time()) == before + 50
+        assert left_of(pool, 10) == before + 50
 
 
 async def test_nothing_is_known_before_an_attempt_has_ended_or_in_a_pause(autojump_clock: MockClock) -> None:
     async with open_pool(["a"]) as pool:
-        assert seconds_left(pool._engine.core.state, 10, trio.current_time()) is None
+        assert left_of(pool, 10) is None
         await pool.run(work, 1)
         pool.pause()
-        assert seconds_left(pool._engine.core.state, 10, trio.current_time()) is None
+        assert left_of(pool, 10) is None
         pool.resume()
         pool.workers[0].pause()
-        assert seconds_left(pool._engine.core.state, 10, trio.current_time()) is None
+        assert left_of(pool, 10) is None
 
 
 async def test_no_time_is_left_for_no_jobs(autojump_clock: MockClock) -> None:
     async with open_pool(["a"]) as pool:
-        assert seconds_left(pool._engine.core.state, 0, trio.current_time()) == 0
+        assert left_of(pool, 0) == 0
 
 
 async def test_a_second_limit_that_not_all_workers_have_bounds_nothing(autojump_clock: MockClock) -> None:
     often, seldom = RateLimit(1, per=1), RateLimit(1, per=1000)
     async with open_pool([Resource("a", rate_limit=[often, seldom]), Resource("b", rate_limit=often)]) as pool:
         await pool.run(work, 3, worker=pool.workers[1])
-        left = seconds_left(pool._engine.core.state, 10, trio.current_time())
+        left = left_of(pool, 10)
     assert left is not None
     assert left < 20
 
@@ -218,5 +223,5 @@ async def test_a_second_limit_that_not_all_workers_have_bounds_nothing(autojump_
 async def test_a_limit_that_not_all_workers_have_bounds_nothing(autojump_clock: MockClock) -> None:
     async with open_pool([Resource("a", rate_limit=RateLimit(1, per=1000)), "b"]) as pool:
         await pool.run(work, 3, worker=pool.workers[1])
-        left = seconds_left(pool._engine.core.state, 10, trio.current_time())
+        left = left_of(pool, 10)
     assert left == pytest.approx(5)

@@ -18,6 +18,7 @@ import trio_pool.rich
 import trio_pool.testing
 import trio_pool.timeline
 from trio_pool._model.pool_config import Config
+from trio_pool.testing import InjectedError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -125,7 +126,7 @@ def parameters_of(name: str) -> list[tuple[str, object, object]]:
 def written_parameters(text: str) -> list[tuple[str, object, object]]:
     """The same from the source of the parameters."""
     (function,) = ast.parse(f"def taker({text}): pass").body
-    names: dict[str, Any] = dict(vars(trio_pool))
+    names: dict[str, Any] = {**vars(trio_pool), "InjectedError": InjectedError}
     exec(compile(ast.Module([function], []), "<reference>", "exec"), names)
     return [(each.name, each.kind, each.default) for each in inspect.signature(names["taker"]).parameters.values()]
 

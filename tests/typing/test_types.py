@@ -43,7 +43,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool.testing import Flaky
+from trio_pool.testing import Faults, Flaky, chaos, explore
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack, assert_type
@@ -429,6 +429,21 @@ async def test_flaky_returns_its_result() -> None:
     async with open_pool([Client("a")], retry=RetryPolicy.immediate()) as pool:
         assert assert_type(await pool.run(flaky, "/"), str) == "fine"
     assert len(flaky.calls) == 2
+
+
+async def test_chaos_yields_the_faults_so_far() -> None:
+    async with open_pool(1) as pool:
+        with chaos(pool, seed=1) as faults:
+            assert assert_type(faults, Faults).incidents == ()
+
+
+def test_explored_tests_have_the_parameters_of_the_test() -> None:
+    async def test(number: int, *, word: str) -> None:
+        async with open_pool(number, name=word):
+            pass
+
+    explored = explore(seeds=[1])(test)
+    assert_type(explored(1, word="a"), None)
 
 
 def test_policies_made_by_a_subclass_are_of_that_subclass() -> None:

@@ -76,8 +76,18 @@ R = TypeVar("R")
 S = TypeVar("S")
 P = TypeVar("P", bound=BasePool)
 
-# Set by trio_pool.testing.one_at_a_time for the pools opened in its block.
-forced_max_running: ContextVar[int | None] = ContextVar("trio_pool_forced_max_running", default=None)
+
+class Adjuster:
+    """Changes the pools that are opened while it is among the ``adjusters``; only trio_pool.testing has some."""
+
+    def adjust(self, config: Config, /) -> None:
+        """Change the options of a pool, which have been checked."""
+
+    def made(self, pool: BasePool, /) -> None:
+        """Change a pool that is about to open."""
+
+
+adjusters: ContextVar[tuple[Adjuster, ...]] = ContextVar("trio_pool_adjusters", default=())
 
 
 @overload
@@ -207,10 +217,11 @@ def open_pool(resources: Any, **options: Any) -> Any:
     if elastic is not None and config.lifespan is not None:
         raise ValueError("lifespan can't be given with Elastic, whose factory gives one already")
     check_lifespan(elastic is not None or config.lifespan is not None, config.on_cut, config.check)
-    forced = forced_max_running.get()
+    for adjuster in adjusters.get():
+        adjuster.adjust(config)
     pool: Pool[Any] | SlotPool = SlotPool(config) if _is_number(resources) else Pool(config, elastic)
-    if forced is not None:
-        pool._engine.core.set_max_running(forced, 0.0)
+    for adjuster in adjusters.get():
+        adjuster.made(pool)
     if isinstance(pool, SlotPool):
         number = validate.count("resources", resources, least=1)
         if number > MOST_WORKERS:

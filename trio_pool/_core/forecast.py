@@ -31,13 +31,14 @@ _OUT_OF_USE = (Hold.PAUSED, Hold.LEAVING, Hold.STOPPED)
 _TIME_LOST = ("opening", "checking", "quarantined", "resting")
 
 
-def seconds_left(state: PoolState, jobs: float, now: float) -> float | None:
+def seconds_left(state: PoolState, jobs: float, time: Mapping[str, float], now: float) -> float | None:
     """Estimate how long this many jobs will take that have not ended.
 
     Looks at each worker, at a few keys, and at no job.
 
     Arguments:
       jobs: how many are left, whether they have entered the pool or not.
+      time: the seconds of all places so far by their causes, as in `PoolStatistics`.
 
     Returns:
       seconds; None if no attempt has ended yet, or the pool is paused.
@@ -51,7 +52,6 @@ def seconds_left(state: PoolState, jobs: float, now: float) -> float | None:
     if not attempts or limits.hold.paused:
         return None
     workers = list(state.roster.by_id.values())
-    time = state.accounts.in_all(workers, now)
     running = count[JobState.RUNNING] + lifecycle.surplus
     # What runs has run for half of its time, on average.
     busy = time["running"]

@@ -72,13 +72,16 @@ def _main_cause(time: Mapping[str, float]) -> str:
 
 
 def explain(statistics: PoolStatistics) -> str:
-    """What has kept a pool from being faster, in order, with numbers and what to change."""
-    time = {cause: seconds for cause, seconds in statistics.time.items() if seconds > 0}
-    whole = math.fsum(time.values())
+    """What has kept a pool from being faster, in order, with numbers and what to change.
+
+    Causes of less than half a percent of the time are left out.
+    """
+    whole = math.fsum(statistics.time.values())
     lines = [bottleneck(statistics)]
     if not whole:
         return lines[0]
     lines.append(f"Of {_number(whole)} seconds of all places together, they")
+    time = {cause: seconds for cause, seconds in statistics.time.items() if round(100 * seconds / whole)}
     rows = [(cause, time[cause]) for cause in sorted(time, key=lambda cause: (cause == "idle", -time[cause]))]
     widths = [max(len(_share(seconds, whole)) for _, seconds in rows), max(len(_number(each)) for _, each in rows)]
     for cause, seconds in rows:
@@ -107,8 +110,7 @@ def _named(cause: str, statistics: PoolStatistics) -> str:
 
 
 def _share(seconds: float, whole: float) -> str:
-    share = round(100 * seconds / whole)
-    return f"{share} %" if share or not seconds else "<1 %"
+    return f"{round(100 * seconds / whole)} %"
 
 
 def _number(seconds: float) -> str:

@@ -12,9 +12,11 @@ from .._basics.is_a import is_a
 from .._core.retry_decision import Die, Verdict
 from .._model.errors import AttemptTimeoutError, JobCancelledError, JobTimeoutError
 from .._model.states import DeadReason
-from .job_runner import Failure, run_job, tidy
+from .job_runner import Failure, tidy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .._core.commands import Commands
     from .._core.core import Core
     from .._model.records import Run
@@ -28,6 +30,7 @@ class Host(Protocol):
 
     commands: Commands
     timers: Clock
+    perform: Callable[[Run, tuple[Any, ...]], Awaitable[Any]]
 
     def crash(self, error: BaseException, /) -> None: ...
     def carry_out(self) -> None: ...
@@ -142,9 +145,7 @@ class AttemptLoop:
                             await trio.lowlevel.checkpoint_if_cancelled()  # which raises
                         run.loop = self
                         settled = False
-                        if run.draws is not None:
-                            run.draws.begin(clock.current_time())
-                        value = await run_job(run, owner.leading + run.job._args)
+                        value = await host.perform(run, owner.leading + run.job._args)
                         if run.is_lent:  # the block of lend() may still be open
                             await owner.loans.take_back(run)
                         now = clock.current_time()

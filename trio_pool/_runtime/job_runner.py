@@ -95,9 +95,9 @@ def _bad_call(words: str) -> Failure:
 def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     """Await the job's function, with each of its steps in a copy of its submitter's context.
 
-    The generator passes the function's yields to Trio, and Trio's answers to the function. If the
-    function never yields, a checkpoint is added: every attempt is a checkpoint, so that a worker
-    with many short jobs lets other tasks run.
+    The start counts in the limits from now on. The generator passes the function's yields to Trio,
+    and Trio's answers to the function. If the function never yields, a checkpoint is added: every
+    attempt is a checkpoint, so that a worker with many short jobs lets other tasks run.
 
     Returns:
       the function's return value, or a `Failure`.
@@ -109,6 +109,8 @@ def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     # interrupted between a step and its answer.
     coroutine = _user_code(run, args)
     send, throw = coroutine.send, coroutine.throw
+    if run.draws is not None:
+        run.draws.begin(trio.current_time())
     try:
         message = enter(send, None)
     except StopIteration as stop:

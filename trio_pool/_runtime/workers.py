@@ -21,7 +21,7 @@ from .._policies.retry import RetryPolicy
 from .._policies.worker_limits import WorkerLimits
 from .few import Few
 from .job_context import enclosing_jobs
-from .job_runner import call_as_part_of
+from .job_runner import call_as_part_of, run_job
 from .notify import notify
 from .rates import set_rate_limit, settle_in
 from .worker_task import WorkerTask
@@ -62,6 +62,9 @@ class Workers:
         self.crash: Callable[[BaseException], None] = engine.crash
         self.rng: Random = engine.rng
         self.reopening: RetryPolicy = engine.config.reopening
+        # Executes runs. Owned by trio_pool.testing, which puts another function in place of `run_job` to inject faults;
+        # that one is awaited before the block of a lease too, without arguments.
+        self.perform: Callable[[Run, tuple[Any, ...]], Awaitable[Any]] = run_job
         # The decision about failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure

@@ -60,7 +60,7 @@ class Performer:
             attempt, seconds, how = mishap, mishap["seconds"], mishap["end"]
         else:
             attempt, (_, seconds, how) = script.begin(is_further=is_further)
-        if script.begun > len(script.attempts) + MOST_REPEATS:
+        if script.begun > len(script.attempts) + self._most_repeats(script):
             raise GiveUp("nothing in the recording says that it would ever succeed")
         script.current, script.has_ended_as_recorded = attempt, False
         threads = () if is_further else script.take_threads(attempt)
@@ -89,15 +89,19 @@ class Performer:
 
     def _limit_of(self, script: Script, attempt: Line) -> float:
         """How long the recorded attempt could last before a timeout cancelled it."""
-        own: Line = script.line.get("options", {})
-        each, in_all = [
-            number(own[name]) if name in own else default
-            for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
-        ]
+        each, in_all = self._timeouts_of(script)
         limit = math.inf if each is None else each
         if in_all is None or in_all == math.inf or attempt not in script.attempts:
             return limit
         return min(limit, float(script.line["at"] + in_all - attempt["at"]))
+
+    def _timeouts_of(self, script: Script) -> list[float | None]:
+        """The ``attempt_timeout`` and the ``total_timeout`` of a job."""
+        own: Line = script.line.get("options", {})
+        return [
+            number(own[name]) if name in own else default
+            for name, default in zip(("attempt_timeout", "total_timeout"), self._limits, strict=True)
+        ]
 
     async def _last(self, run: Run, script: Script, attempt: Line, end: float, how: str) -> None:
         """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
@@ -119,8 +123,17 @@ class Performer:
     def _end(self, script: Script, attempt: Line, how: str) -> None:
         script.has_ended_as_recorded = True
         if how in ("error", "timeout"):
-            is_like_recorded = self._is_like_recorded or "retry" in script.line.get("options", {})
-            raise error_of(attempt, is_like_recorded=is_like_recorded)
+            raise error_of(attempt, is_like_recorded=self._repeats_decisions(script))
+
+    def _repeats_decisions(self, script: Script) -> bool:
+        """Whether what becomes of a job after a failure is as recorded."""
+        return self._is_like_recorded or "retry" in script.line.get("options", {})
+
+    def _most_repeats(self, script: Script) -> int:
+        """How often the last attempt may be repeated, which may be one that was to be tried again."""
+        # A job with a timeout died of that, which ends it in the replay too.
+        is_over = script.line["end"] == "dead" and self._timeouts_of(script)[1] in (None, math.inf)
+        return 0 if is_over and script.attempts and self._repeats_decisions(script) else MOST_REPEATS
 
     async def _take_steps(self, run: Run, start: float, steps: list[list[Any]]) -> float:
         """Take the steps of an attempt; return how much later it ends because a lent place came back later."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._model.statistics import PoolStatistics
     from ._script import Contents, Line, ThreadScript
 
+_SCRIPT = "script"  # in the metadata of leases, whose jobs have no arguments
 _REFUSED = (PoolClosedError, NoEligibleWorkerError)
 
 
@@ -50,7 +51,7 @@ class Watch(Instrument, InnerEvents):
 
     Arguments:
       setup: is told which worker enters its lifespan.
-      came: is told of each job that has come, but for leases.
+      came: is told of each job that has come.
     """
 
     def __init__(self, setup: Setup, came: Callable[[Job[Any], Script], None]) -> None:
@@ -67,8 +68,7 @@ class Watch(Instrument, InnerEvents):
         self.closed_at = trio.current_time()
 
     def job_submitted(self, job: Job[Any]) -> None:
-        if job.args:  # it is not that of a lease
-            self._came(job, job.args[0])
+        self._came(job, job.args[0] if job.args else job.metadata[_SCRIPT])
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
         if not job._attempts:
@@ -306,9 +306,7 @@ class Player:
         timeout = options.pop("total_timeout", None)
         rank = (THREAD, script.id)
         with suppress(PoolError, trio.TooSlowError):
-            lease = self._target(script).acquire(timeout=timeout, **options)
-            async with lease:
-                self._came(lease.job, script)
+            async with self._target(script).acquire(timeout=timeout, metadata={_SCRIPT: script}, **options):
                 _, (_, seconds, how) = script.begin(is_further=False)
                 await self._conductor.until(self._conductor.now + seconds, rank)
                 if how == "error":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .._basics.frozen_mapping import FrozenMapping
+from .._basics.quantiles import quantiles
 from .._model.errors import PoolError
 
 if TYPE_CHECKING:
@@ -38,13 +38,9 @@ class Quantiles:
 
 
 def quantiles_of(times: Iterable[float]) -> Quantiles:
-    """The quantiles of some times: the nearest ranks."""
-    ordered = sorted(times) or [0.0]
-
-    def rank(share: float) -> float:
-        return ordered[math.ceil(share * len(ordered)) - 1]
-
-    return Quantiles(p50=rank(0.5), p90=rank(0.9), p99=rank(0.99), max=ordered[-1])
+    """The quantiles of some times."""
+    p50, p90, p99, most = quantiles(times) or [0.0] * 4
+    return Quantiles(p50=p50, p90=p90, p99=p99, max=most)
 
 
 def _without_errors(statistics: PoolStatistics) -> object:

@@ -179,6 +179,7 @@ class Contents:
         self._last_step = 0.0
         self._inner: dict[int, Line] = {}
         self._body_ended: float | None = None
+        self._ended_before_body = 0  # jobs
         for line in lines:
             self._add(line)
         if not self.opening:
@@ -211,6 +212,7 @@ class Contents:
             self._last_step = max(self._last_step, line["at"])
         elif "body_ended" in line:
             self._body_ended = line["body_ended"]
+            self._ended_before_body = len(self._jobs)
         elif "closed" in line:
             self.elapsed = max(self.elapsed, line["closed"])
 
@@ -248,7 +250,8 @@ class Contents:
         ends = [line["at"] + line["lasted"] for line in self._jobs]
         if self._body_ended is not None:
             last = max([0.0, *ends])
-            self.waits = last <= self._body_ended
+            # Not by the times: what ends at the same instant may have ended because of the body's end.
+            self.waits = self._ended_before_body == len(self._jobs)
             self.tail = max(0.0, self._body_ended - (max(self._last_step, last) if self.waits else self._last_step))
 
     def _give_mishaps_to_workers(self) -> None:

@@ -157,7 +157,7 @@ class Readings:
             expected=expected,
             is_total=self._total is not None,
             rate=rate(ended - ended_then, now - then),
-            left=self._time_left(now, ended, expected),
+            left=self._time_left(now, expected - ended, pool.time),
             failures=self._failures.kept,
             keys=self._keys(),
             groups=self._groups(),
@@ -180,7 +180,7 @@ class Readings:
             return "paused"
         return None if until is None else until - now
 
-    def _time_left(self, now: float, ended: int, expected: int) -> float | None:
+    def _time_left(self, now: float, jobs: int, time: Mapping[str, float]) -> float | None:
         if self._total is None:
             return None
-        return seconds_left(self._pool._engine.core.state, expected - ended, now)
+        return seconds_left(self._pool._engine.core.state, jobs, time, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._basics.quantiles import quantiles
 from .._model.time_account import CAUSES
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST_BARS = 200
 """How many workers of a pool have a bar of their own; the others share one."""
-
-_QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 def summary(
@@ -55,8 +54,8 @@ def summary(
         "bars": [[name, int(is_gone), _by_position(time)] for name, is_gone, time in shown],
         "hidden": len(hidden),
         "others": _by_position(others),
-        "waiting": quantiles([span.waited for span in attempts if span.waited is not None]),
-        "running": quantiles([span.end - span.start for span in attempts if not span.unfinished]),
+        "waiting": _counted([span.waited for span in attempts if span.waited is not None]),
+        "running": _counted([span.end - span.start for span in attempts if not span.unfinished]),
     }
 
 
@@ -69,10 +68,9 @@ def total(times: Iterable[Seconds]) -> dict[str, float]:
     return {cause: math.fsum(seconds) for cause, seconds in columns.items()}
 
 
-def quantiles(values: Sequence[int]) -> list[int]:
-    """Return how many values there are, then p50, p90, p99 and the maximum by the nearest-rank method."""
-    ranked = sorted(values)
-    return [len(ranked), *(ranked[math.ceil(share * len(ranked)) - 1] for share in _QUANTILES if ranked)]
+def _counted(values: Sequence[int]) -> list[int]:
+    """Return how many values there are, and their quantiles."""
+    return [len(values), *quantiles(values)]
 
 
 def _by_position(time: Seconds) -> list[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,60 @@ def test_a_replay_that_stands_still_says_so(tmp_path: Path) -> None:
     assert recording.replay().elapsed == 2.0
     with pytest.raises(RuntimeError, match="stands still"):
         recording.replay(workers=1)
+
+
+def test_a_caller_that_gives_up_its_wait_for_a_resource_does_so_again(tmp_path: Path) -> None:
+    async def life(pool: Any) -> None:
+        async def borrow(within: float, seconds: float, **options: Any) -> None:
+            with trio.move_on_after(within):
+                async with pool.acquire(**options):
+                    await trio.sleep(seconds)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(borrow, 100, 10)
+            await trio.sleep(1)
+            nursery.start_soon(borrow, 2, 50)  # would hold the resource long after the first
+            nursery.start_soon(partial(borrow, 3, 50, requires=["none has it"]))
+            await trio.sleep(8)
+            nursery.start_soon(borrow, 100, 1)
+
+    recording = record(tmp_path / "file", life, ["a"], no_worker="wait")
+    replay = recording.replay()
+    assert replay.elapsed == pytest.approx(recording.elapsed) == 11
+    assert replay.statistics.cancelled == 2
+
+
+def test_a_job_that_dies_because_the_body_has_ended_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    async def life(pool: Any) -> None:
+        await pool.submit(work, 1, requires=["none has it"])
+        await trio.sleep(2)
+
+    recording = record(tmp_path / "file", life, ["a"], no_worker="wait", on_dead="keep")
+    replay = recording.replay()
+    assert replay.elapsed == 2
+    assert replay.statistics.dead == 1
+
+
+def test_a_failure_that_was_to_be_tried_again_is_not_repeated_for_ever(tmp_path: Path) -> None:
+    async def life(pool: Any) -> None:
+        async def fails(_: object) -> None:
+            await trio.sleep(2)
+            raise RetryAfter(1)
+
+        async with pool.acquire(requires=["other"]):
+            job = await pool.submit(fails, requires=["tag"])
+            await trio.sleep(2.5)
+            worker = next(worker for worker in pool.workers if "tag" in worker.tags)
+            await worker.remove()
+            await trio.sleep(1)
+            assert job.state.name == "DEAD"
+
+    resources = [Resource("a", tags=["tag"]), Resource("b", tags=["other"])]
+    recording = record(
+        tmp_path / "file", life, resources, no_worker="bury", on_dead="keep", retry=RetryPolicy(max_attempts=None)
+    )
+    assert recording.replay().elapsed == recording.elapsed
+    assert recording.replay(workers=2).elapsed < 10  # nobody removes the worker there
 
 
 def test_an_error_of_the_callers_own_function_comes_out(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.extras.timeline.pages import A, B, Page
 from trio_pool import RetryPolicy, open_pool
 from trio_pool.testing import Flaky
 from trio_pool.timeline import Timeline
-from trio_pool.timeline._summary import MOST_BARS, quantiles
+from trio_pool.timeline._summary import MOST_BARS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -181,10 +181,3 @@ async def test_an_attempt_that_began_before_the_timeline_was_added_has_its_waiti
         await pool.join()
         [summary] = summaries(timeline)
     assert summary["waiting"] == [1, *[1_000_000] * 4]
-
-
-def test_quantiles_are_by_nearest_rank() -> None:
-    assert quantiles([]) == [0]
-    assert quantiles([7]) == [1, 7, 7, 7, 7]
-    assert quantiles(range(1, 101)) == [100, 50, 90, 99, 100]
-    assert quantiles([4, 1, 3, 2]) == [4, 2, 4, 4, 4]

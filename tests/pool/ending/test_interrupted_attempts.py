@@ -12,7 +12,7 @@ from tests.actors import works
 from trio_pool import Job, JobState, open_pool
 from trio_pool._basics.exceptions import leaves
 from trio_pool._model.records import Run
-from trio_pool._runtime import attempt_loop
+from trio_pool._runtime import workers
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -26,7 +26,7 @@ async def test_it_ends_the_pool_and_cancels_the_job(monkeypatch: pytest.MonkeyPa
         await trio.lowlevel.checkpoint()
         raise interrupt
 
-    monkeypatch.setattr(attempt_loop, "run_job", struck)
+    monkeypatch.setattr(workers, "run_job", struck)
     with pytest.raises(BaseExceptionGroup) as raised:  # noqa: PT012
         async with open_pool(["a"]) as pool:
             jobs.append(await pool.submit(works))

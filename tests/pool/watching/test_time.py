@@ -393,6 +393,15 @@ async def test_the_explanation_says_so_where_there_was_nothing_to_do(autojump_cl
         ]
 
 
+async def test_the_explanation_leaves_out_causes_of_almost_no_time(autojump_clock: MockClock) -> None:
+    async with open_pool(["a"]) as pool:
+        pool.pause()
+        await trio.sleep(0.01)
+        pool.resume()
+        await pool.run(work, 10)
+        assert "paused" not in pool.explain()
+
+
 async def test_the_explanation_counts_what_failed(autojump_clock: MockClock) -> None:
     async with open_pool(["a"], on_dead="keep", retry=RetryPolicy.immediate()) as pool:
         await pool.submit(fail)

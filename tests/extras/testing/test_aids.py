@@ -187,6 +187,31 @@ async def test_one_at_a_time_holds_for_tasks_started_in_its_block(autojump_clock
     assert meter.peak == 1
 
 
+def test_an_exception_that_refuses_assignment_passes_through_its_block_unchanged() -> None:
+    class FrozenError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(name)
+
+    caught: Exception | None = None
+    try:
+        with one_at_a_time():
+            raise FrozenError
+    except Exception as error:
+        caught = error
+    assert type(caught) is FrozenError
+
+
+def test_one_at_a_time_decorates_a_plain_function_too() -> None:
+    meter = Meter()
+
+    @one_at_a_time()
+    def test() -> None:
+        trio.run(program, meter, clock=MockClock(autojump_threshold=0))
+
+    test()
+    assert meter.peak == 1
+
+
 async def test_after_its_block_pools_are_as_ever(autojump_clock: MockClock) -> None:
     meter = Meter()
     with one_at_a_time():
@@ -247,4 +272,12 @@ async def test_a_pool_with_jobs_under_way_is_not_settled(autojump_clock: MockClo
 
 
 def test_it_offers_these_names() -> None:
-    assert trio_pool.testing.__all__ == ["Flaky", "assert_settled", "one_at_a_time"]
+    assert trio_pool.testing.__all__ == [
+        "Faults",
+        "Flaky",
+        "InjectedError",
+        "assert_settled",
+        "chaos",
+        "explore",
+        "one_at_a_time",
+    ]

@@ -1,24 +1,16 @@
-"""Helpers for testing programs that use a pool. Nothing else in the package imports this module."""
+"""A function that fails a given number of times."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 import trio
 
-from ._api.open_pool import forced_max_running
-from ._api.pool import checked_pool
-from ._basics.public_names import publish
-from ._policies import validate
+from .._policies import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from typing_extensions import TypeVar
-
-    from ._api.pool import Pool, SlotPool
 
     V = TypeVar("V", default=None)
 else:
@@ -26,10 +18,8 @@ else:
 
     V = TypeVar("V")
 
-__all__ = ["Flaky", "assert_settled", "one_at_a_time"]
 
-
-def _check_error(name: str, value: object) -> None:
+def check_error(name: str, value: object) -> None:
     given: Any = value
     if not isinstance(given, BaseException) and not (isinstance(given, type) and issubclass(given, BaseException)):
         raise TypeError(f"{name} must be an exception or a type of one, {validate.got(value)}")
@@ -55,7 +45,7 @@ class Flaky(Generic[V]):
     times: int = attrs.field(validator=validate.by(validate.count, least=0))
     result: V = attrs.field(kw_only=True, default=None)
     error: Exception | type[Exception] = attrs.field(
-        kw_only=True, default=RuntimeError, validator=validate.by(_check_error)
+        kw_only=True, default=RuntimeError, validator=validate.by(check_error)
     )
     calls: list[tuple[Any, ...]] = attrs.field(factory=list[tuple[Any, ...]], init=False)
     # How many calls have failed, or are running and will fail.
@@ -82,41 +72,3 @@ class Flaky(Generic[V]):
             return self.result
         error = self.error
         raise error if isinstance(error, type) else error.with_traceback(None)
-
-
-@contextmanager
-def one_at_a_time() -> Generator[None]:
-    """Make the pools that are opened inside the block run one attempt at a time.
-
-    Such pools behave as if opened with ``max_running=1``, so that a test runs its jobs one after
-    another. This includes pools opened by the code under test, as long as they are opened in this
-    task or in one started inside the block.
-    """
-    token = forced_max_running.set(1)
-    try:
-        yield
-    finally:
-        forced_max_running.reset(token)
-
-
-_MOST_NAMED = 10  # jobs
-
-
-def assert_settled(pool: Pool[Any] | SlotPool) -> None:
-    """Check that every job of a pool has ended.
-
-    Call it after the pool's block, or after ``join``.
-
-    Raises:
-      AssertionError: if a job has not ended; the message names the jobs.
-      TypeError: if ``pool`` is not a pool.
-    """
-    checked_pool(pool)
-    unsettled = list(pool.jobs())
-    if unsettled:
-        named = ", ".join(map(repr, unsettled[:_MOST_NAMED]))
-        rest = len(unsettled) - _MOST_NAMED
-        raise AssertionError(f"jobs that have not ended: [{named}]{f' and {rest} more' if rest > 0 else ''}")
-
-
-publish(__name__, __all__)
