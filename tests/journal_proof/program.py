@@ -24,7 +24,7 @@ from trio_pool import GiveUp, JobFailedError, RetryPolicy, SlotPool, open_pool
 from trio_pool.journal import Journal, JournalError, open_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PLACES = 8
 STOPPED = 3
@@ -156,15 +156,29 @@ async def main(task: Task) -> None:
     say("done")
 
 
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, or the one."""
+    exceptions: Sequence[BaseException] | None = getattr(error, "exceptions", None)
+    if exceptions is None:
+        yield error
+    else:
+        for each in exceptions:
+            yield from leaves_of(each)
+
+
 def run(task: Task) -> int:
     if task.largest_file:
         import resource  # there is none on Windows
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (task.largest_file, task.largest_file))
     try:
-        trio.run(main, task, strict_exception_groups=False)
-    except (JournalError, sqlite3.Error, OSError) as error:
-        say("stopped", f"{type(error).__name__}:", str(error).replace("\n", " "))
+        trio.run(main, task)
+    except Exception as raised:
+        errors = list(leaves_of(raised))
+        if not all(isinstance(error, (JournalError, sqlite3.Error, OSError)) for error in errors):
+            raise
+        for error in errors:
+            say("stopped", f"{type(error).__name__}:", str(error).replace("\n", " "))
         return STOPPED
     return 0
 
