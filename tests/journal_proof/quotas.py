@@ -1,0 +1,82 @@
+"""A batch over keys with quotas that are used up, which is killed again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.journal_proof import files
+from tests.journal_proof.life import Life
+from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
+
+PROGRAM = Path(__file__).with_name("llm_program.py")
+MINUTE = 10.0
+"""The seconds of a minute of the quotas. It is long beside the start of a program, so that little comes back meanwhile."""
+AT_ONCE = 192
+"""So many requests the quotas allow at once; see ``whole_quota`` of the example."""
+
+
+@dataclass
+class Bill:
+    """What the server has counted, and what the program has said.
+
+    Attributes:
+        calls: Those that the server counted, of which it ``refused`` some, and let some fail.
+        starts: The attempts, of which ``under_way`` were killed.
+        repeated: The prompts that were begun again after their answers were in the journal.
+        lost: The prompts whose answers were given out, and then were not in the journal.
+        given: How often each answer was given out in the last life.
+    """
+
+    calls: int = 0
+    refused: int = 0
+    failed: int = 0
+    starts: int = 0
+    under_way: int = 0
+    repeated: list[int] = field(default_factory=list[int])
+    lost: list[int] = field(default_factory=list[int])
+    given: list[int] = field(default_factory=list[int])
+    seconds: float = 0.0
+
+
+def run_batch(prompts: int, kills: int, seed: int, folder: Path, *, keep: bool = True) -> Bill:
+    """Use the quotas up, and kill and start the program so often.
+
+    Arguments:
+        keep: Whether each life has the journal of the one before.
+    """
+    rng, bill, began = Random(seed), Bill(), time.monotonic()
+    kept: set[int] = set()
+    with running("llm_server.py", "--seed", str(seed), "--minute", str(MINUTE)) as server:
+        port = first_line(server.stdout).strip()
+        for number in range(kills + 1):
+            journal = folder / ("run.sqlite" if keep else f"run-{number}.sqlite")
+            arguments = json.dumps([str(journal), prompts, MINUTE])
+            with Life(PROGRAM, port, arguments, PYTHONPATH=str(EXAMPLES)) as life:
+                if number < kills:
+                    life.wait_for(rng.randint(20, 40) + (0 if number else AT_ONCE), "start")
+                    time.sleep(rng.uniform(0, 0.05))
+                    life.kill()
+                else:
+                    assert life.finish() == 0, life.errors
+            counts = Counter(line[0] for line in life.lines)
+            starts = [int(line[1]) for line in life.lines if line[0] == "start"]
+            given = [int(line[1]) for line in life.lines if line[0] == "given"]
+            bill.repeated += sorted(kept.intersection(starts))
+            before, kept = kept, set(files.export(journal))
+            bill.lost += sorted((before | {*given}) - kept) if keep else []
+            bill.starts += counts["start"]
+            bill.under_way += len(starts) - counts["fail"] - len({*starts} & kept)
+            bill.given = given
+        output, errors = server.communicate(timeout=PATIENCE)
+    assert errors == ""
+    for account in json.loads(output.splitlines()[-1]).values():
+        bill.calls += account["calls"]
+        bill.refused += account["refused"]
+        bill.failed += account["failed"]
+    bill.seconds = time.monotonic() - began
+    return bill
