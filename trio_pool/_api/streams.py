@@ -196,8 +196,15 @@ def open_stream(
     options: StreamOptions[Any],
 ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
     """Check the arguments and return the stream's block."""
+    resolved = checked_options(pool, "map" if kind is Mapped else "as_completed", fn, items, buffer, options)
+    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+
+
+def checked_options(
+    pool: Submitting, call: str, fn: object, items: object, buffer: object, options: StreamOptions[Any]
+) -> ItemSpec:
+    """Check the arguments of ``map`` and the like, which ``call`` names; return the options."""
     pool._engine.check_caller()
-    name = "map" if kind is Mapped else "as_completed"
     if not callable(fn):
         raise TypeError(not_callable(fn))
     if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
@@ -205,5 +212,4 @@ def open_stream(
     if buffer is not None:
         validate.size("buffer", buffer)
     given = cast("Mapping[str, object]", options)
-    resolved = ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
-    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+    return ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=call)
