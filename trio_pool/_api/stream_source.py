@@ -22,20 +22,21 @@ class Items:
 
     Attributes:
       are_plain: whether taking an item runs none of the program's code.
+      is_async: whether the next item may have to be awaited.
     """
 
-    __slots__ = ("_is_async", "_iterator", "_source", "are_plain")
+    __slots__ = ("_iterator", "_source", "are_plain", "is_async")
 
     def __init__(self, source: object) -> None:
         self._source: Any = source
         self._iterator: Any = None
-        self._is_async = isinstance(source, AsyncIterable)
+        self.is_async: bool = isinstance(source, AsyncIterable)
         self.are_plain: bool = type(source) in _CONTAINERS
 
     @trio.lowlevel.disable_ki_protection
     def begin(self) -> None:
         """Create the iterator."""
-        self._iterator = aiter(self._source) if self._is_async else iter(self._source)
+        self._iterator = aiter(self._source) if self.is_async else iter(self._source)
 
     def take_plain(self) -> Any:
         """Return the next one of plain items, or `END`."""
@@ -44,7 +45,7 @@ class Items:
     @trio.lowlevel.disable_ki_protection
     async def take(self) -> Any:
         """Return the next item, or `END`."""
-        if not self._is_async:
+        if not self.is_async:
             return next(self._iterator, END)  # noqa: ASYNC910  # its caller runs checkpoints now and then
         try:
             return await anext(self._iterator)

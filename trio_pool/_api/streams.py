@@ -17,6 +17,7 @@ from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import is_in_a_job
 from .._runtime.notify import notify
 from .stream_items import Feeder
+from .stream_source import Items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -54,20 +55,23 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     ) -> None:
         self._engine = engine = pool._engine
         # Unbounded, so that sending never waits; the window limits the number of results.
-        outlet: trio.MemorySendChannel[Job[Any]]
-        self._results: trio.MemoryReceiveChannel[Job[Any]]
+        outlet: trio.MemorySendChannel[Any]
+        self._results: trio.MemoryReceiveChannel[Any]
         outlet, self._results = trio.open_memory_channel(math.inf)
         # Receives the unread results. The readers' end may be closed before the last job has ended.
         self._rest = self._results.clone()
         self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
-        self._feeder = Feeder(pool, fn, items, options, self._window)
+        self._feeder = self._make_feeder(pool, fn, Items(items), options)
         # Called by a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
 
+    def _make_feeder(self, pool: Submitting, fn: Callable[..., Any], items: Items, options: ItemSpec) -> Feeder:
+        return Feeder(pool, fn, items, options, self._window)
+
     @abc.abstractmethod
-    def _given(self, job: Job[V]) -> X:
-        """Convert an ended job to the value that a reader gets."""
+    def _given(self, entry: Any) -> X:
+        """Convert an entry that can be read, such as an ended job, to the value that a reader gets."""
 
     def __aiter__(self) -> AsyncIterator[X]:
         return self
@@ -96,18 +100,26 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._results.close()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = [*self._window.pending]
+            left = self._jobs_left()
             for job in left:
                 job.cancel()
             for job in left:
                 await self._engine.waiting.wait_for_end(job)
         with self._rest:
-            for job in self._unread():
+            for job in (*left, *self._jobs_unread()):
                 self._engine.deal_with(job)
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
 
-    def _unread(self) -> Iterator[Job[Any]]:
+    def _jobs_left(self) -> list[Job[Any]]:
+        """The jobs that have not ended."""
+        return [*self._window.pending]
+
+    def _jobs_unread(self) -> Iterator[Job[Any]]:
+        """The jobs that have ended and not been read."""
+        return self._unread()
+
+    def _unread(self) -> Iterator[Any]:
         """The unread results, until there are no more."""
         with contextlib.suppress(trio.EndOfChannel):
             while True:
@@ -118,11 +130,11 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._engine.check_caller()
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        job: Job[Any] | None = None
+        entry: Any = None
         self._tell("asked")
         with contextlib.suppress(trio.EndOfChannel):
-            job = await self._receive()
-        if job is None:
+            entry = await self._receive()
+        if entry is None:
             self._tell("read")
             await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
@@ -132,9 +144,9 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # receiving is a checkpoint
+        return self._given(entry)  # noqa: ASYNC910  # receiving is a checkpoint
 
-    async def _receive(self) -> Job[Any]:
+    async def _receive(self) -> Any:
         try:
             if self._window.unread or not is_in_a_job():
                 return await self._results.receive()
@@ -159,8 +171,8 @@ class Mapped(Stream[V, V]):
 
     _order = InOrder
 
-    def _given(self, job: Job[V]) -> V:
-        return self._engine.result_of(job)
+    def _given(self, entry: Job[V]) -> V:
+        return self._engine.result_of(entry)
 
 
 class Completed(Stream[V, "Job[V]"]):
@@ -170,9 +182,9 @@ class Completed(Stream[V, "Job[V]"]):
 
     _order = AsTheyEnd
 
-    def _given(self, job: Job[V]) -> Job[V]:
-        self._engine.deal_with(job)
-        return job
+    def _given(self, entry: Job[V]) -> Job[V]:
+        self._engine.deal_with(entry)
+        return entry
 
 
 def open_stream(
@@ -184,8 +196,15 @@ def open_stream(
     options: StreamOptions[Any],
 ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
     """Check the arguments and return the stream's block."""
+    resolved = checked_options(pool, "map" if kind is Mapped else "as_completed", fn, items, buffer, options)
+    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+
+
+def checked_options(
+    pool: Submitting, call: str, fn: object, items: object, buffer: object, options: StreamOptions[Any]
+) -> ItemSpec:
+    """Check the arguments of ``map`` and the like, which ``call`` names; return the options."""
     pool._engine.check_caller()
-    name = "map" if kind is Mapped else "as_completed"
     if not callable(fn):
         raise TypeError(not_callable(fn))
     if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
@@ -193,5 +212,4 @@ def open_stream(
     if buffer is not None:
         validate.size("buffer", buffer)
     given = cast("Mapping[str, object]", options)
-    resolved = ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
-    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+    return ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=call)
