@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROGRAM = Path(__file__).with_name("program.py")
-RUNNING = ("start", "end")
 
 
 @dataclass
@@ -36,20 +36,32 @@ class Story:
     early: int = 0
     ended: int = 0
     seconds: float = 0.0
-    moments: dict[str, int] = field(default_factory=dict[str, int])
+    moments: Counter[str] = field(default_factory=Counter[str])
 
     def __str__(self) -> str:
         record = self.record
-        return "\n".join(
-            [
-                f"{self.killed} kills: {self.early} before the journal was open, "
-                + ", ".join(f"{count} by {name}" for name, count in sorted(self.moments.items())),
-                f"{record.runs} runs for {record.items} items: {record.under_way} were under way at the kills; of these "
-                f"{record.over} had returned and were not committed, at most {record.most_over} at one kill",
-                f"{len(record.given)} results and {len(record.dead)} dead ones were given out, {len(record.faults)} faults",
-                f"{self.seconds:.1f} s",
-            ]
+        moments = ", ".join(f"{count} by {name}" for name, count in sorted(self.moments.items()))
+        return (
+            f"{self.killed} kills, {self.early} before the journal was open: {moments}\n"
+            f"{record.runs} runs for {record.items} items: {record.under_way} were under way at the kills, of which "
+            f"{record.over} had returned and were not committed, at most {record.most_over} at one kill\n"
+            f"{len(record.given)} results and {len(record.dead)} dead ones were given out\n"
+            f"{len(record.faults)} faults, {self.seconds:.1f} s"
         )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: after so many lines of some kinds, and some seconds."""
+
+    name: str
+    count: int
+    kinds: tuple[str, ...]
+    delay: float
+
+    def wait(self, life: Life) -> None:
+        if life.wait_for(self.count, *self.kinds):
+            time.sleep(self.delay)
 
 
 class Killer:
@@ -86,25 +98,21 @@ class Killer:
         story.seconds = time.monotonic() - began
         return story
 
-    def _draw(self) -> tuple[str, Callable[[Life], object]]:
-        """A moment by its name, and how to wait for it."""
+    def _draw(self) -> Moment:
         rng, record = self._rng, self._story.record
         jitter = rng.uniform(0, 0.01)
         kind = rng.random()
         if kind < 0.1:
-            delay = rng.uniform(0, 1.1 * self._startup)
-            return "time from the start", lambda life: time.sleep(delay)
+            return Moment("time from the start", 0, (), rng.uniform(0, 1.1 * self._startup))
         if kind < 0.2:
-            return "its opening", lambda life: life.wait_for(1, "open") and time.sleep(jitter)
+            return Moment("its opening", 1, ("open",), jitter)
         if kind < 0.3:
-            count = rng.randint(1, max(1, len(record.given)))
-            return "what it gave out", lambda life: life.wait_for(count, "given") and time.sleep(jitter)
+            return Moment("what it gave out", rng.randint(1, max(1, len(record.given))), ("given",), jitter)
         # So many that the items last until the last kill, or nearly.
-        left = 2 * (record.items - len(record.kept)) / (self._kills - self._story.killed)
-        lines = rng.randint(1, max(1, round(1.6 * left)))
-        return "what it ran", lambda life: life.wait_for(lines, *RUNNING) and time.sleep(jitter)
+        share = (record.items - len(record.kept)) / (self._kills - self._story.killed)
+        return Moment("what it ran", rng.randint(1, max(1, round(3.2 * share))), ("start", "end"), jitter)
 
-    def _live(self, moment: tuple[str, Callable[[Life], object]] | None) -> list[list[str]]:
+    def _live(self, moment: Moment | None) -> list[list[str]]:
         """One life, to a moment or to its end; returns what it has said."""
         self._lives += 1
         story = self._story
@@ -113,13 +121,12 @@ class Killer:
             if moment is None:
                 code = life.finish()
             else:
-                name, wait = moment
-                wait(life)
+                moment.wait(life)
                 code = life.kill()
             if code == -signal.SIGKILL and moment is not None:
                 story.killed += 1
                 story.early += not life.lines
-                story.moments[name] = story.moments.get(name, 0) + 1
+                story.moments[moment.name] += 1
             else:
                 story.ended += 1
                 if code != 0 or life.lines[-1] != ["done"]:

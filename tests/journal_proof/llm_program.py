@@ -40,7 +40,7 @@ def name_of(prompt: Prompt) -> str:
 
 
 async def main(port: int, journal_file: str, prompts: int, minute: float) -> None:
-    llm_batch.MINUTE = minute  # its quotas are for so many seconds
+    vars(llm_batch)["MINUTE"] = minute  # its quotas are for so many seconds
     async with (
         open_journal(journal_file) as journal,
         open_pool(

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.journal_proof import files
-from tests.journal_proof.killing import PROGRAM, RUNNING
+from tests.journal_proof.killing import PROGRAM
 from tests.journal_proof.life import Life
 from tests.journal_proof.program import WAYS, Task, value_of
 from tests.journal_proof.record import Record, numbers_of
@@ -96,7 +96,7 @@ class PowerLoss:
             life.wait_for(1, "open")
             while len(moments) < self._moments:
                 lines += self._rng.randint(1, 3 * self._items // self._moments)
-                life.wait_for(lines, *RUNNING)
+                life.wait_for(lines, "start", "end")
                 time.sleep(self._rng.uniform(0, 0.01))
                 if not life.stop():
                     break
@@ -148,7 +148,9 @@ class PowerLoss:
         with Life(PROGRAM, Task(str(journal), self._items, self._rng.choice(sorted(WAYS))).written()) as life:
             code = life.finish()
             if code != 0:
-                self._outcome.faults.append(f"{journal.parent.name}: ended with {code}: {life.lines[-1:]} {life.errors}")
+                self._outcome.faults.append(
+                    f"{journal.parent.name}: ended with {code}: {life.lines[-1:]} {life.errors}"
+                )
         record.add(life.lines, files.export(journal))
         record.finish(life.lines)
         self._outcome.restarts += 1

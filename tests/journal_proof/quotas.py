@@ -15,7 +15,7 @@ from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
 
 PROGRAM = Path(__file__).with_name("llm_program.py")
 MINUTE = 10.0
-"""The seconds of a minute of the quotas. It is long beside the start of a program, so that little comes back meanwhile."""
+"""The seconds of a minute of the quotas: long, so that little comes back while a program starts."""
 AT_ONCE = 192
 """So many requests the quotas allow at once; see ``whole_quota`` of the example."""
 

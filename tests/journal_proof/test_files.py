@@ -10,7 +10,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
 from tests.journal_proof import files, program
 from tests.journal_proof.killing import PROGRAM
@@ -49,7 +48,11 @@ def finish(journal: Path, record: Record) -> None:
 def live(journal: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[Line]]:
     """The exit code of the program, run within the process of the test, and what it has said."""
     lines: list[Line] = []
-    monkeypatch.setattr(program, "say", lambda *words: lines.append(" ".join(map(str, words)).split(" ")))
+
+    def say(*words: object) -> None:
+        lines.append(" ".join(map(str, words)).split(" "))
+
+    monkeypatch.setattr(program, "say", say)
     return program.run(Task(str(journal), ITEMS, longest=0.001)), lines
 
 
@@ -181,7 +184,9 @@ def test_a_file_of_somebody_else_is_refused_by_its_name_and_left_as_it_was(
         journal.write_bytes(random.Random(1).randbytes(20_000))
     else:
         mode = "WAL" if kind.endswith("WAL mode") else "DELETE"
-        make_database(journal, f"PRAGMA journal_mode = {mode}", "CREATE TABLE results (id)", "INSERT INTO results VALUES (1)")
+        make_database(
+            journal, f"PRAGMA journal_mode = {mode}", "CREATE TABLE results (id)", "INSERT INTO results VALUES (1)"
+        )
     before = content_of(journal.parent)
 
     code, lines = live(journal, monkeypatch)
