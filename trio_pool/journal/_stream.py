@@ -310,6 +310,7 @@ class JournalFeeder(Feeder, Runner):
         """Begin when the block is entered; return the function for readers to call after making room."""
         self._terms.book.join(self)
         try:
+            self._terms.book.levels.use(self._engine)
             return super().begin()
         except BaseException:
             self._terms.book.leave(self)
@@ -507,6 +508,7 @@ class JournalStream(Stream[V, X]):
         return self._feeder.jobs_left()
 
     def _jobs_unread(self) -> Iterator[Job[Any]]:
+        self._window.cut_off()  # what is being committed will not be read any more
         for entry in self._unread():
             job = entry.outcome.job if isinstance(entry, Occurrence) and entry.outcome is not None else None
             if job is not None:
