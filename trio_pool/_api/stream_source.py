@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncIterable
+from itertools import islice
 from typing import Any
 
 import trio
@@ -51,6 +52,14 @@ class Items:
             return await anext(self._iterator)
         except StopAsyncIteration:
             return END  # noqa: ASYNC910  # its caller runs checkpoints now and then
+
+    @trio.lowlevel.disable_ki_protection
+    def take_into(self, taken: list[Any], most: int) -> None:
+        """Append the next items of an iterable that is not async, fewer than ``most`` only at its end.
+
+        If the iterable raises, the items before have been appended.
+        """
+        taken.extend(islice(self._iterator, most))
 
     @trio.lowlevel.disable_ki_protection
     async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing

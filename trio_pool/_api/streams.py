@@ -139,12 +139,16 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
+        return self._read(entry)  # noqa: ASYNC910  # receiving is a checkpoint
+
+    def _read(self, entry: Any) -> X:
+        """Return what a reader gets that has received an entry."""
         self._tell("read")
         self._window.unread -= 1
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
-        return self._given(entry)  # noqa: ASYNC910  # receiving is a checkpoint
+        return self._given(entry)
 
     async def _receive(self) -> Any:
         try:

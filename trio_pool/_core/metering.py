@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._model.key_record import KeyRecord
 from .._model.states import JobState
@@ -41,6 +41,22 @@ class UnitGate:
         self._ticket = 0
 
 
+class Ledger(Protocol):
+    """Keeps the levels of a pool's limits beyond the end of the pool."""
+
+    def drew(self, run: Run) -> object:
+        """A run draws from limits."""
+        ...
+
+    def met(self, key: KeyRecord) -> float | None:
+        """Lower the levels of a key that may become known; return the time if that has changed any."""
+        ...
+
+    def hired(self, worker: WorkerRecord) -> object:
+        """Lower the levels of a worker that has joined."""
+        ...
+
+
 class Metering:
     """Counts what runs draw and use, and closes the units whose limits allow no start.
 
@@ -50,10 +66,11 @@ class Metering:
 
     Attributes:
       shares: the limits that this pool or its workers share with others.
+      ledgers: what keeps the levels.
     """
 
     # fmt: off
-    __slots__ = ("_closed", "_gates", "_of_keys", "_opened", "_shares_of", "_state", "on_wake", "shares")
+    __slots__ = ("_closed", "_gates", "_of_keys", "_opened", "_shares_of", "_state", "ledgers", "on_wake", "shares")
     # fmt: on
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
@@ -63,6 +80,7 @@ class Metering:
         # For each unit that is closed in the pool or on a worker, how many gates it has.
         self._closed: dict[str, int] = {}
         self.shares: dict[Share, None] = {}
+        self.ledgers: list[Ledger] = []
         # The limits that keys share with others, with these keys. There may be very many keys with a shared limit each.
         self._of_keys: dict[Share, dict[KeyRecord, None]] = {}
         # The shared limits in which it may have been this pool's turn.
@@ -91,6 +109,8 @@ class Metering:
         """Draw what a run that starts uses."""
         uses = run.job._options.uses
         run.draws = Draws(uses, self._holders(run), now)
+        for ledger in self.ledgers:
+            ledger.drew(run)
         if uses is not NO_USES:
             self._add_used(run, uses)
         if uses is not NO_USES or run.job._key is not None:
@@ -115,6 +135,8 @@ class Metering:
         for unit, amount in amounts.items():
             self._add_used(run, {unit: amount - draws.used.get(unit, 0)})
             draws.correct(unit, amount, self._holders(run), now)
+        for ledger in self.ledgers:
+            ledger.drew(run)
         self._look(run, amounts, now)
 
     def _holders(self, run: Run) -> Iterable[RateMeters]:
@@ -277,6 +299,19 @@ class Metering:
             self._of_keys.setdefault(share, {})[key] = None
         if shares:
             self._note_shares()
+
+    def meet(self, key: KeyRecord) -> None:
+        """Note a key with limits that may become known."""
+        for ledger in self.ledgers:
+            now = ledger.met(key)
+            if now is not None:
+                self.look_at_key(key, now)
+
+    def look_at_key(self, key: KeyRecord, now: float) -> None:
+        """Check whether the limits of a key allow a start, after their levels have changed."""
+        meters = self._meters_of(key)
+        for kind in (None, *sorted(meters.units())):
+            self._look_at(key, meters, kind, now)
 
     def expect(self, limits: RateLimits) -> list[Share]:
         """Prepare for workers that will have these limits; return the shared ones."""

@@ -11,6 +11,7 @@ from .._basics.frozen_mapping import FrozenMapping
 from .._model.states import JobState
 from ._errors import JournalError
 from ._items import Dumped, Outcome, Work, dead_row
+from ._levels import Levels
 from ._store import Store
 from ._writer import Writer
 
@@ -68,6 +69,7 @@ class Book:
       is_told: whether a reader has got that error.
       is_closed: whether the block has been left.
       writer: the thread that writes.
+      levels: the levels of limits.
       running: what is under way, by steps and items' ids.
     """
 
@@ -75,6 +77,7 @@ class Book:
         self.path: str = path
         self._store = Store(path)
         self.writer: Writer = Writer(self._store, self._on_written, self._on_levels_due)
+        self.levels: Levels = Levels(self.writer.want_levels, self.writer.put)
         self.deaths: int = 0
         self.failure: JournalError | None = None
         self.is_told: bool = False
@@ -100,6 +103,7 @@ class Book:
             raise self.writer.failure
         self.deaths = self._store.last_death
         self._counts = {step: Count(done, dead) for step, done, dead in self._store.counts}
+        self.levels.begin(self._store.levels)
         if interrupt is not None:
             await self.close()
             raise interrupt
@@ -107,6 +111,7 @@ class Book:
     async def close(self) -> KeyboardInterrupt | None:
         """Commit what has been computed, and close the file; return a Ctrl-C that has come meanwhile. A checkpoint."""
         self.is_closed = True
+        self.levels.end()
         error = JournalError(f"the journal {self.path!r} was closed before the stream ended")
         for feeder in self._all_feeders():
             feeder.cut_off(error)
@@ -188,6 +193,7 @@ class Book:
             self.give_up(work, Outcome(None, job.attempt_count, job=job))
             return
         if not self.is_closed:
+            self.levels.put_changed()
             self.writer.put(work)
 
     def give_up(self, work: Work, outcome: Outcome | None = None) -> None:
@@ -242,7 +248,8 @@ class Book:
             touched[occurrence.feeder] = None
 
     def _on_levels_due(self) -> None:
-        """Put the levels of the limits that have changed."""
+        if not self.is_closed:
+            self.levels.put_changed()
 
     def statistics(self) -> JournalStatistics:
         """Take a snapshot of the counts."""

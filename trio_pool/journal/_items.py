@@ -96,7 +96,7 @@ class Occurrence:
 
     __slots__ = ("_window", "feeder", "is_dead", "is_new", "item", "item_id", "outcome", "work")
 
-    def __init__(self, item: Any, item_id: str, feeder: Runner) -> None:
+    def __init__(self, item: Any, item_id: str, feeder: Runner, *, is_dead: bool) -> None:
         self._window: Any = None
         self.item = item
         self.item_id = item_id
@@ -104,7 +104,7 @@ class Occurrence:
         self.work: Work | None = None
         self.outcome: Outcome | None = None
         self.is_new = False
-        self.is_dead = False
+        self.is_dead = is_dead
 
 
 class Runner:

@@ -16,6 +16,7 @@ from .._basics.pickling import Handle
 from .._basics.text import shown
 from .._policies import validate
 from .._runtime.block import Block
+from . import _json
 from ._book import Book
 from ._stream import CompletedByJournal, MappedByJournal, Terms
 
@@ -251,6 +252,10 @@ def open_journal(
         raise TypeError(f"path must be a str or a path of one, {validate.got(path)}")
     validate.call("dumps", dumps)
     validate.call("loads", loads)
+    if dumps is json.dumps:
+        dumps = _json.dumps
+    if loads is json.loads:
+        loads = _json.loads
     return Block("open_journal", _run(name, dumps, loads))
 
 

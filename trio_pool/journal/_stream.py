@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import abc
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,6 +39,8 @@ X = TypeVar("X")
 
 AHEAD = 250
 """How many items are looked up at a time, unless they come from an async iterable."""
+_MOST_KNOWN = 1000
+"""How many items with known outcomes may wait for their readers before more are looked up."""
 
 _IN_A_ROW = 100  # results that a reader gets before other tasks run
 
@@ -148,8 +150,22 @@ def _check_encodable(name: str, text: str) -> None:
         raise ValueError(f"{name} must make text that can be stored as UTF-8, {validate.got(text)}") from error
 
 
+class Known:
+    """Consecutive items of a stream whose outcomes are known, which stand in the stream's window together.
+
+    Attributes:
+      outcomes: the items' ids and outcomes.
+    """
+
+    __slots__ = ("_window", "outcomes")
+
+    def __init__(self) -> None:
+        self._window: Any = None
+        self.outcomes: list[tuple[str, Outcome]] = []
+
+
 class LookedUp:
-    """The items of a stream, as occurrences that have been looked up in the journal.
+    """The items of a stream, after they have been looked up in the journal.
 
     Arguments:
       items: the items.
@@ -157,7 +173,7 @@ class LookedUp:
       feeder: takes them.
     """
 
-    __slots__ = ("_ahead", "_began", "_feeder", "_items", "_line", "_stopped_by", "_terms")
+    __slots__ = ("_ahead", "_began", "_dead", "_feeder", "_items", "_line", "_stopped_by", "_terms")
 
     are_plain = False
 
@@ -165,10 +181,13 @@ class LookedUp:
         self._items = items
         self._terms = terms
         self._feeder = feeder
-        self._line: deque[Occurrence] = deque()
+        # Items that have been looked up, with their ids.
+        self._line: deque[tuple[str, Any]] = deque()
         # What is known of the items in line, by their ids; None for nothing.
         self._ahead: dict[str, Outcome | None] = {}
-        # What keeps more items from coming: an error of the last one, or `END`.
+        # Those of them that are dead and run again.
+        self._dead: set[str] = set()
+        # What keeps more items from coming: an error, or `END`.
         self._stopped_by: object = None
         # A death with a higher number comes from this stream, or from one beside it.
         self._began = 0
@@ -177,11 +196,6 @@ class LookedUp:
         """Create the iterator."""
         self._began = self._terms.book.deaths
         self._items.begin()
-
-    @property
-    def has_outcome_next(self) -> bool:
-        """Whether the outcome of the next item is known."""
-        return bool(self._line) and self._ahead[self._line[0].item_id] is not None
 
     def known(self, item_id: str) -> Outcome | None:
         """What is known of an item that was in line last."""
@@ -193,14 +207,24 @@ class LookedUp:
             self._ahead[item_id] = outcome
 
     async def take(self) -> Any:
-        """Return the next occurrence, or `END`."""
-        if not self._line and self._stopped_by is None:
+        """Return the next `Occurrence`, or `Known` items that come before it, or `END`."""
+        line, ahead = self._line, self._ahead
+        if not line and self._stopped_by is None:
             await self._look_up()
-        if self._line:
-            return self._line.popleft()  # noqa: ASYNC910  # its caller runs checkpoints now and then
-        if isinstance(self._stopped_by, Exception):
-            raise self._stopped_by
-        return END  # noqa: ASYNC910
+            ahead = self._ahead
+        if not line:
+            if isinstance(self._stopped_by, Exception):
+                raise self._stopped_by
+            return END  # noqa: ASYNC910  # its caller runs checkpoints now and then
+        item_id, item = line.popleft()
+        outcome = ahead[item_id]
+        if outcome is None:
+            return Occurrence(item, item_id, self._feeder, is_dead=item_id in self._dead)  # noqa: ASYNC910
+        known = Known()
+        known.outcomes.append((item_id, outcome))
+        while line and (outcome := ahead[line[0][0]]) is not None:
+            known.outcomes.append((line.popleft()[0], outcome))
+        return known  # noqa: ASYNC910
 
     async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing
         """Close a generator."""
@@ -208,33 +232,41 @@ class LookedUp:
 
     async def _look_up(self) -> None:  # noqa: ASYNC910  # there may be no more items
         """Take some items, and look them up."""
-        self._ahead = {}
+        ahead = self._ahead = dict[str, "Outcome | None"]()
+        self._dead.clear()
+        taken: list[Any] = []
         try:
-            for _ in range(1 if self._items.is_async else AHEAD):
-                item = await self._items.take()
-                if item is END:
-                    self._stopped_by = END
-                    break
-                item_id = self._terms.id_of(item)
-                self._ahead[item_id] = None
-                self._line.append(Occurrence(item, item_id, self._feeder))
+            if self._items.is_async:
+                taken.append(await self._items.take())
+            else:
+                self._items.take_into(taken, AHEAD)
+                if len(taken) < AHEAD:
+                    taken.append(END)
         except Exception as error:
             self._stopped_by = error  # after the items before
-        if not self._ahead:
+        try:
+            for item in taken:
+                if item is END:
+                    self._stopped_by = END
+                else:
+                    item_id = self._terms.id_of(item)
+                    ahead[item_id] = None
+                    self._line.append((item_id, item))
+        except Exception as error:
+            self._stopped_by = error
+        if not ahead:
             return  # noqa: ASYNC910
-        results, dead = await self._terms.book.find(self._terms.step, list(self._ahead))
-        ahead = self._ahead
+        results, dead = await self._terms.book.find(self._terms.step, list(ahead))
         for item_id, text, attempts in results:
-            ahead[item_id] = ahead[item_id] or Outcome(text, attempts)
-        if dead:
-            rows = {row.item_id: row for row in dead}
-            for occurrence in self._line:
-                row = rows.get(occurrence.item_id)
-                if row is not None and ahead[row.item_id] is None:
-                    if row.number > self._began or not self._terms.retry_dead:
-                        ahead[row.item_id] = Outcome(None, row.attempts, error=row)
-                    else:
-                        occurrence.is_dead = True
+            if ahead[item_id] is None:
+                ahead[item_id] = Outcome(text, attempts)
+        for row in dead:
+            if ahead[row.item_id] is not None:
+                continue
+            if row.number > self._began or not self._terms.retry_dead:
+                ahead[row.item_id] = Outcome(None, row.attempts, error=row)
+            else:
+                self._dead.add(row.item_id)
 
 
 class JournalFeeder(Feeder, Runner):
@@ -250,7 +282,7 @@ class JournalFeeder(Feeder, Runner):
       has_left: whether the stream's block has been left.
     """
 
-    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_terms", "has_left", "source", "step")
+    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_known", "_terms", "has_left", "source", "step")
 
     def __init__(
         self,
@@ -267,6 +299,8 @@ class JournalFeeder(Feeder, Runner):
         self.step: str = terms.step
         self.has_left: bool = False
         self._is_cut_off = False
+        # How many items with known outcomes have not been read.
+        self._known = 0
         window.ended = []
         window.dump = terms.dump
         self._by_job: dict[Any, Occurrence] = {}
@@ -276,6 +310,7 @@ class JournalFeeder(Feeder, Runner):
         """Begin when the block is entered; return the function for readers to call after making room."""
         self._terms.book.join(self)
         try:
+            self._terms.book.levels.use(self._engine)
             return super().begin()
         except BaseException:
             self._terms.book.leave(self)
@@ -322,6 +357,15 @@ class JournalFeeder(Feeder, Runner):
         self._end()
         self._window.cut_off()
 
+    def note_read(self, known: Known) -> None:
+        """Note that a reader has got these items."""
+        self._known -= len(known.outcomes)
+
+    def give_back(self, known: Known) -> None:
+        """Let another reader have some of the items that one has got."""
+        self._known += len(known.outcomes)
+        self._window._hand_out(known)
+
     def settle(self, occurrence: Occurrence, outcome: Outcome) -> None:
         """Let an occurrence that was kept back be read."""
         occurrence.outcome = outcome
@@ -358,14 +402,13 @@ class JournalFeeder(Feeder, Runner):
     def _is_held_up(self) -> bool:
         if self._over:
             return False
-        return self._placing is not None or (self._window.room() <= 0 and not self.source.has_outcome_next)
+        return self._placing is not None or self._known >= _MOST_KNOWN or self._window.room() <= 0
 
-    def _submit(self, item: Occurrence) -> None:
+    def _submit(self, item: Occurrence | Known) -> None:
         """Submit the job of an item, unless its outcome is known or it is under way."""
         book, window = self._terms.book, self._window
-        outcome = self.source.known(item.item_id)
-        if outcome is not None:
-            item.outcome = outcome
+        if isinstance(item, Known):
+            self._known += len(item.outcomes)
             window.take(item)
             window.keep_back()
             window.release(item)
@@ -439,7 +482,7 @@ class ItemsAsTheyEnd(AsTheyEnd):
 class JournalStream(Stream[V, X]):
     """A stream of a journal; see `Stream`."""
 
-    __slots__ = ("_read_in_a_row", "_terms")
+    __slots__ = ("_at_hand", "_read_in_a_row", "_terms")
 
     _feeder: JournalFeeder
 
@@ -453,6 +496,8 @@ class JournalStream(Stream[V, X]):
         options: ItemSpec,
     ) -> None:
         self._terms = terms
+        # What a reader has received and not given out.
+        self._at_hand: deque[tuple[str, Outcome]] = deque()
         self._read_in_a_row = 0
         super().__init__(pool, fn, items, buffer, options)
 
@@ -463,25 +508,51 @@ class JournalStream(Stream[V, X]):
         return self._feeder.jobs_left()
 
     def _jobs_unread(self) -> Iterator[Job[Any]]:
-        for occurrence in self._unread():
-            job = occurrence.outcome.job
+        self._window.cut_off()  # what is being committed will not be read any more
+        for entry in self._unread():
+            job = entry.outcome.job if isinstance(entry, Occurrence) and entry.outcome is not None else None
             if job is not None:
                 deal_with(job)
         return iter(())
 
-    async def _receive(self) -> Any:
-        # Results that are at hand, such as those of an earlier run, come without a pass through Trio's scheduler each.
-        if self._window.unread and self._read_in_a_row < _IN_A_ROW:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                entry = self._results.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-                pass
-            else:
+    @trio.lowlevel.enable_ki_protection
+    async def __anext__(self) -> X:
+        # What is at hand, such as results of an earlier run, comes without a pass through Trio's scheduler each.
+        if self._at_hand:
+            self._engine.check_caller()
+            if self._read_in_a_row < _IN_A_ROW:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 self._read_in_a_row += 1
-                return entry  # noqa: ASYNC910  # others run now and then
-        self._read_in_a_row = 0
-        return await super()._receive()
+            else:
+                await trio.lowlevel.checkpoint()
+                self._read_in_a_row = 0
+            if self._at_hand:  # another reader may have been faster
+                return self._made(*self._at_hand.popleft(), is_new=False)
+        return await super().__anext__()
+
+    def _given(self, entry: Occurrence | Known) -> X:
+        if isinstance(entry, Occurrence):
+            assert entry.outcome is not None
+            return self._made(entry.item_id, entry.outcome, is_new=entry.is_new)
+        self._feeder.note_read(entry)
+        self._fill()
+        first, *rest = entry.outcomes
+        if rest and self._results.statistics().tasks_waiting_receive:
+            entry.outcomes = rest
+            self._feeder.give_back(entry)  # for the other readers
+        else:
+            self._at_hand.extend(rest)
+        return self._made(*first, is_new=False)
+
+    @abc.abstractmethod
+    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> X:
+        """Convert the outcome of an item to the value that a reader gets."""
+
+    def _value(self, item_id: str, outcome: Outcome) -> Any:
+        """Return the result, or raise the error that stands for it."""
+        if outcome.text is None:
+            raise outcome.error()
+        return self._terms.load(item_id, outcome.text)
 
 
 class MappedByJournal(JournalStream[V, V]):
@@ -491,12 +562,8 @@ class MappedByJournal(JournalStream[V, V]):
 
     _order = ItemsInOrder
 
-    def _given(self, entry: Occurrence) -> V:
-        outcome = entry.outcome
-        assert outcome is not None
-        if outcome.text is None:
-            raise outcome.error()
-        return self._terms.load(entry.item_id, outcome.text)  # type: ignore[no-any-return]
+    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> V:
+        return self._value(item_id, outcome)  # type: ignore[no-any-return]
 
 
 class CompletedByJournal(JournalStream[V, "Entry[V]"]):
@@ -506,18 +573,11 @@ class CompletedByJournal(JournalStream[V, "Entry[V]"]):
 
     _order = ItemsAsTheyEnd
 
-    def _given(self, entry: Occurrence) -> Entry[V]:
-        outcome = entry.outcome
-        assert outcome is not None
+    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> Entry[V]:
         result: V | None = None
         error: JobFailedError | JobCancelledError | None = None
-        if outcome.text is None:
-            reason = outcome.error()
-            if not isinstance(reason, (JobFailedError, JobCancelledError)):
-                raise reason
-            error = reason
-        else:
-            result = self._terms.load(entry.item_id, outcome.text)
-        return Entry(
-            item_id=entry.item_id, result=result, error=error, is_new=entry.is_new, attempts=outcome.attempts
-        )
+        try:
+            result = self._value(item_id, outcome)
+        except (JobFailedError, JobCancelledError) as reason:
+            error = reason.with_traceback(None)
+        return Entry(item_id=item_id, result=result, error=error, is_new=is_new, attempts=outcome.attempts)
