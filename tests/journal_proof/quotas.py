@@ -42,6 +42,24 @@ class Bill:
     given: list[int] = field(default_factory=list[int])
     seconds: float = 0.0
 
+    def faults(self, prompts: int) -> list[str]:
+        """What is wrong with it, in words."""
+        wrong = {
+            f"{self.refused} calls were refused": self.refused,
+            f"called for again though answered: {self.repeated}": self.repeated,
+            f"answered and lost: {self.lost}": self.lost,
+            f"{len(self.given)} of {prompts} answers in the end, not each once": self.given != list(range(prompts)),
+            f"{self.starts} attempts": self.starts != prompts + self.failed + self.under_way,
+            f"{self.calls} calls by {self.starts} attempts": self.calls > self.starts,
+        }
+        return [words for words, is_wrong in wrong.items() if is_wrong]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.calls} calls for {len(self.given)} prompts: {self.refused} refused, {self.failed} failed, "
+            f"{self.under_way} attempts under way at the kills; {self.seconds:.1f} s"
+        )
+
 
 def run_batch(prompts: int, kills: int, seed: int, folder: Path, *, keep: bool = True) -> Bill:
     """Use the quotas up, and kill and start the program so often.
