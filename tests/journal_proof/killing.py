@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.journal_proof import files
 from tests.journal_proof.life import Life
-from tests.journal_proof.program import WAYS, Task
+from tests.journal_proof.program import INTERRUPTED, WAYS, Task
 from tests.journal_proof.record import Record
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ class Story:
     Attributes:
         record: What the lives have done.
         killed: How many have been killed; ``early`` of them before the journal was open.
+        interrupted: How many have been ended by Ctrl-C besides.
         ended: How many have come to their end.
     """
 
     record: Record
     killed: int = 0
     early: int = 0
+    interrupted: int = 0
     ended: int = 0
     seconds: float = 0.0
     moments: Counter[str] = field(default_factory=Counter[str])
@@ -43,6 +45,7 @@ class Story:
         moments = ", ".join(f"{count} by {name}" for name, count in sorted(self.moments.items()))
         return (
             f"{self.killed} kills, {self.early} before the journal was open: {moments}\n"
+            f"{self.interrupted} times Ctrl-C besides\n"
             f"{record.runs} runs for {record.items} items: {record.under_way} were under way at the kills, of which "
             f"{record.over} had returned and were not committed, at most {record.most_over} at one kill\n"
             f"{len(record.given)} results and {len(record.dead)} dead ones were given out\n"
@@ -52,12 +55,13 @@ class Story:
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: after so many lines of some kinds, and some seconds."""
+    """When to kill: after so many lines of some kinds, and some seconds; or when to press Ctrl-C in place of that."""
 
     name: str
     count: int
     kinds: tuple[str, ...]
     delay: float
+    by_hand: bool = False
 
     def wait(self, life: Life) -> None:
         if life.wait_for(self.count, *self.kinds):
@@ -108,6 +112,8 @@ class Killer:
             return Moment("its opening", 1, ("open",), jitter)
         if kind < 0.3:
             return Moment("what it gave out", rng.randint(1, max(1, len(record.given))), ("given",), jitter)
+        if kind < 0.4:
+            return Moment("hand", rng.randint(1, 20), ("start",), jitter, by_hand=True)
         # So many that the items last until the last kill, or nearly.
         share = (record.items - len(record.kept)) / (self._kills - self._story.killed)
         return Moment("what it ran", rng.randint(1, max(1, round(3.2 * share))), ("start", "end"), jitter)
@@ -122,8 +128,10 @@ class Killer:
                 code = life.finish()
             else:
                 moment.wait(life)
-                code = life.kill()
-            if code == -signal.SIGKILL and moment is not None:
+                code = life.interrupt() if moment.by_hand else life.kill()
+            if code == INTERRUPTED and moment is not None and moment.by_hand:
+                story.interrupted += 1
+            elif code == -signal.SIGKILL and moment is not None:
                 story.killed += 1
                 story.early += not life.lines
                 story.moments[moment.name] += 1

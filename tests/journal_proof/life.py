@@ -32,6 +32,7 @@ class Life:
     Attributes:
         lines: What it has said so far, as words.
         code: The exit code, or None before its end has been seen.
+        errors: What it has written to its standard error, once its end has been seen.
         seconds: How long it took until its first line.
     """
 
@@ -53,6 +54,7 @@ class Life:
         self._rest = b""
         self.lines: list[list[str]] = []
         self.code: int | None = None
+        self.errors = ""
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -68,12 +70,6 @@ class Life:
     @property
     def pid(self) -> int:
         return self._process.pid
-
-    @property
-    def errors(self) -> str:
-        """What it has written to its standard error."""
-        self._errors.seek(0)
-        return self._errors.read().decode()
 
     def wait_until(self, is_reached: Callable[[Sequence[list[str]]], bool]) -> bool:
         """Read lines until the condition holds for them; False if the process ends before."""
@@ -91,6 +87,8 @@ class Life:
         while self._receive(PATIENCE):
             pass
         self.code = self._process.wait(PATIENCE)
+        self._errors.seek(0)
+        self.errors = self._errors.read().decode(errors="replace")
         return self.code
 
     def kill(self) -> int:
@@ -100,6 +98,11 @@ class Life:
             The exit code, which is another one if it has ended before.
         """
         self._process.kill()
+        return self.finish()
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and read what it says until its end; returns the exit code."""
+        self._process.send_signal(signal.SIGINT)
         return self.finish()
 
     def stop(self) -> bool:
@@ -119,7 +122,7 @@ class Life:
         """Read what is there, or wait for more; False at the end, or if there is nothing to wait for."""
         ready, _, _ = select.select([self._output], [], [], timeout)
         if not ready:
-            assert timeout == 0, f"nothing came for {timeout:g} s; {self.errors}"
+            assert timeout == 0, f"nothing came for {timeout:g} s after {self.lines[-1:]}"
             return False
         received = os.read(self._output, 1 << 16)
         *lines, self._rest = (self._rest + received).split(b"\n")

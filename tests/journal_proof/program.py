@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import sqlite3
 import sys
 from dataclasses import asdict, dataclass
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 PLACES = 8
 STOPPED = 3
 """The exit code after an error of the journal."""
+INTERRUPTED = 130
+"""That after Ctrl-C."""
 LATER = 40
 """How many items lie between the two places of one that occurs twice."""
 
@@ -171,10 +174,13 @@ def run(task: Task) -> int:
         import resource  # there is none on Windows
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (task.largest_file, task.largest_file))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
     try:
         trio.run(main, task)
-    except Exception as raised:
+    except BaseException as raised:
         errors = list(leaves_of(raised))
+        if all(isinstance(error, KeyboardInterrupt) for error in errors):
+            return INTERRUPTED
         if not all(isinstance(error, (JournalError, sqlite3.Error, OSError)) for error in errors):
             raise
         for error in errors:

@@ -64,16 +64,16 @@ def live(journal: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[Line
 
 @processes
 @pytest.mark.parametrize("largest", [50_000, 90_000])
-def test_a_full_disk_ends_the_stream_and_the_next_life_goes_on_from_all_that_was_given_out(
+def test_a_full_disk_ends_the_stream_and_a_life_with_more_room_goes_on_from_all_that_was_given_out(
     journal: Path, largest: int
 ) -> None:
     record = Record(ITEMS)
-    with Life(PROGRAM, task(journal, largest_file=largest)) as life:
-        code = life.finish()
-    record.add(life.lines, files.export(journal))
-
-    assert (code, life.lines[-1][0]) == (STOPPED, "stopped"), life.errors
-    assert 0 < len(record.kept) < ITEMS - 2
+    for _ in range(2):
+        with Life(PROGRAM, task(journal, largest_file=largest)) as life:
+            code = life.finish()
+        record.add(life.lines, files.export(journal))
+        assert (code, life.lines[-1][0]) == (STOPPED, "stopped"), life.errors
+        assert 0 < len(record.kept) < ITEMS - 2
     finish(journal, record)
 
 
