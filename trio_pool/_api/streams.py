@@ -100,14 +100,10 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._results.close()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = self._jobs_left()
-            for job in left:
-                job.cancel()
-            for job in left:
-                await self._engine.waiting.wait_for_end(job)
+            await self._end_jobs(self._jobs_left())
         with self._rest:
-            for job in (*left, *self._jobs_unread()):
-                self._engine.deal_with(job)
+            for entry in self._unread():
+                self._forget(entry)
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -115,9 +111,17 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         """The jobs that have not ended."""
         return [*self._window.pending]
 
-    def _jobs_unread(self) -> Iterator[Job[Any]]:
-        """The jobs that have ended and not been read."""
-        return self._unread()
+    async def _end_jobs(self, jobs: list[Job[Any]]) -> None:  # noqa: ASYNC910  # there may be none
+        """Cancel jobs and wait for their ends."""
+        for job in jobs:
+            job.cancel()
+        for job in jobs:
+            await self._engine.waiting.wait_for_end(job)
+            self._engine.deal_with(job)
+
+    def _forget(self, entry: Any) -> None:
+        """Drop an entry that will not be read."""
+        self._engine.deal_with(entry)
 
     def _unread(self) -> Iterator[Any]:
         """The unread results, until there are no more."""

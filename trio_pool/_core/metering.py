@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .._model.key_record import KeyRecord
 from .._model.states import JobState
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._model.records import Run, WorkerRecord
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
+    from .ledgers import Ledger
     from .state import PoolState
 
     # What has limits: the pool (None), a worker or a key.
@@ -39,22 +40,6 @@ class UnitGate:
         self.until: float | None = None
         # Identifies the gate's entry in the heap of deadlines; 0 without an entry.
         self._ticket = 0
-
-
-class Ledger(Protocol):
-    """Keeps the levels of a pool's limits beyond the end of the pool."""
-
-    def drew(self, run: Run) -> object:
-        """A run draws from limits."""
-        ...
-
-    def met(self, key: KeyRecord) -> float | None:
-        """Lower the levels of a key that may become known; return the time if that has changed any."""
-        ...
-
-    def hired(self, worker: WorkerRecord) -> object:
-        """Lower the levels of a worker that has joined."""
-        ...
 
 
 class Metering:
@@ -109,8 +94,6 @@ class Metering:
         """Draw what a run that starts uses."""
         uses = run.job._options.uses
         run.draws = Draws(uses, self._holders(run), now)
-        for ledger in self.ledgers:
-            ledger.drew(run)
         if uses is not NO_USES:
             self._add_used(run, uses)
         if uses is not NO_USES or run.job._key is not None:
@@ -135,11 +118,12 @@ class Metering:
         for unit, amount in amounts.items():
             self._add_used(run, {unit: amount - draws.used.get(unit, 0)})
             draws.correct(unit, amount, self._holders(run), now)
-        for ledger in self.ledgers:
-            ledger.drew(run)
         self._look(run, amounts, now)
 
     def _holders(self, run: Run) -> Iterable[RateMeters]:
+        """The meters from which a run draws now."""
+        for ledger in self.ledgers:
+            ledger.drew(run)
         limits, key = run.worker._limits, run.job._key
         holders = [self._state.limits.meters]
         if limits is not None:
@@ -303,8 +287,7 @@ class Metering:
     def meet(self, key: KeyRecord) -> None:
         """Note a key with limits that may become known."""
         for ledger in self.ledgers:
-            now = ledger.met(key)
-            if now is not None:
+            if (now := ledger.met(key)) is not None:
                 self.look_at_key(key, now)
 
     def look_at_key(self, key: KeyRecord, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._model.handles import Job
-    from ._items import Occurrence
+    from ._items import Occurrence, Runner
     from ._store import Dead, Text
-    from ._stream import JournalFeeder
 
 
 @attrs.frozen(kw_only=True)
@@ -85,8 +85,9 @@ class Book:
         self.running: dict[tuple[str, str], Work] = {}
         self._counts: dict[str, Count] = {}
         # The streams whose blocks have not been left, by steps.
-        self._feeders: dict[str, dict[JournalFeeder, None]] = {}
+        self._feeders: dict[str, dict[Runner, None]] = {}
         self._limiter = trio.CapacityLimiter(1)
+        self._token = trio.lowlevel.current_trio_token()
 
     # The file.
 
@@ -148,27 +149,26 @@ class Book:
         if count is None or not (count.done or count.dead):
             await trio.lowlevel.checkpoint()
             return [], []
-
-        def find() -> tuple[list[tuple[str, Text, int]], list[Dead]]:
-            return self._store.find(step, item_ids, dead=bool(count.dead))
-
+        find = partial(self._store.find, step, item_ids, dead=bool(count.dead))
         return await trio.to_thread.run_sync(find, limiter=self._limiter)
 
     # Streams.
 
-    def join(self, feeder: JournalFeeder) -> None:
+    def join(self, feeder: Runner) -> None:
         """Note a stream whose block is entered."""
+        if trio.lowlevel.current_trio_token() is not self._token:
+            raise RuntimeError(f"the journal {self.path!r} belongs to another Trio run")
         self.check_open()
         self._feeders.setdefault(feeder.step, {})[feeder] = None
 
-    def leave(self, feeder: JournalFeeder) -> None:
+    def leave(self, feeder: Runner) -> None:
         """Forget a stream whose block is left."""
         feeders = self._feeders[feeder.step]
         del feeders[feeder]
         if not feeders:
             del self._feeders[feeder.step]
 
-    def _all_feeders(self) -> list[JournalFeeder]:
+    def _all_feeders(self) -> list[Runner]:
         return [feeder for feeders in self._feeders.values() for feeder in feeders]
 
     # Items that are under way.
@@ -207,7 +207,8 @@ class Book:
         if outcome is not None:
             leader.feeder.settle(leader, outcome)
         while work.followers:
-            work.leader = work.followers.popleft()
+            work.leader = next(iter(work.followers))
+            del work.followers[work.leader]
             if work.leader.feeder.run_again(work):
                 return
         del self.running[work.step, work.item_id]
@@ -220,13 +221,13 @@ class Book:
                 for feeder in self._all_feeders():
                     feeder.cut_off(None)
             return
-        touched: dict[JournalFeeder, None] = {}
+        touched: dict[Runner, None] = {}
         for work in items:
             self._settle(work, touched)
         for feeder in touched:
             feeder.look()
 
-    def _settle(self, work: Work, touched: dict[JournalFeeder, None]) -> None:
+    def _settle(self, work: Work, touched: dict[Runner, None]) -> None:
         step, item_id, outcome = work.step, work.item_id, work.outcome
         assert outcome is not None
         count = self._counts.get(step)
@@ -240,7 +241,7 @@ class Book:
             count.new += 1
         del self.running[step, item_id]
         for feeder in self._feeders.get(step, ()):
-            feeder.source.note(item_id, outcome)
+            feeder.note(item_id, outcome)
         leader = work.leader
         leader.is_new = True
         for occurrence in (leader, *work.followers):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._basics.error_text import in_words
 from .._model.errors import JobCancelledError, JobFailedError
@@ -13,9 +12,8 @@ from .._runtime.outcomes import failure_of
 from ._store import Dead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .._model.handles import Job
+    from ._errors import JournalError
     from ._store import Text
 
 
@@ -107,14 +105,32 @@ class Occurrence:
         self.is_dead = is_dead
 
 
-class Runner:
+class Runner(Protocol):
     """What runs the items of a stream; see `JournalFeeder`."""
 
-    __slots__ = ()
+    step: str
 
-    has_left: bool
+    @property
+    def pool(self) -> object: ...
+    def look(self) -> object: ...
+    def note(self, item_id: str, outcome: Outcome, /) -> object: ...
+    def settle(self, occurrence: Occurrence, outcome: Outcome, /) -> object: ...
+    def run_again(self, work: Work, /) -> bool: ...
+    def cut_off(self, error: JournalError | None, /) -> object: ...
 
-    run_again: Callable[[Occurrence], bool]
+
+class Known:
+    """Consecutive items of a stream whose outcomes are known, which stand in the stream's window together.
+
+    Attributes:
+      outcomes: the items' ids and outcomes.
+    """
+
+    __slots__ = ("_window", "outcomes")
+
+    def __init__(self) -> None:
+        self._window: Any = None
+        self.outcomes: list[tuple[str, Outcome]] = []
 
 
 class Work:
@@ -125,7 +141,7 @@ class Work:
       item_id: the item's id.
       job: its job; None once that has ended.
       leader: the occurrence for which the job runs.
-      followers: other occurrences that wait for the same outcome.
+      followers: other occurrences that wait for the same outcome, in order.
       outcome: what has become of it, once that is known.
       row: the row of its death, if it is dead.
       was_dead: whether the journal has it among the dead.
@@ -138,7 +154,7 @@ class Work:
         self.item_id = leader.item_id
         self.job: Job[Any] | None = job
         self.leader = leader
-        self.followers: deque[Occurrence] = deque()
+        self.followers: dict[Occurrence, None] = {}
         self.outcome: Outcome | None = None
         self.row: Dead | None = None
         self.was_dead = leader.is_dead

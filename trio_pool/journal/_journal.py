@@ -18,7 +18,8 @@ from .._policies import validate
 from .._runtime.block import Block
 from . import _json
 from ._book import Book
-from ._stream import CompletedByJournal, MappedByJournal, Terms
+from ._stream import CompletedByJournal, MappedByJournal
+from ._terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
@@ -129,7 +130,7 @@ class Journal(Handle, FixedAttributes, Entered):
         """
         call = self._terms(pool, fn, step, item_id, retry_dead)
         spec = checked_options(pool, "map", fn, items, buffer, options)
-        return MappedByJournal(call, pool, fn, items, buffer, spec)
+        return MappedByJournal[Any](call, pool, fn, items, buffer, spec)
 
     @overload
     def as_completed(
@@ -193,7 +194,7 @@ class Journal(Handle, FixedAttributes, Entered):
         """
         call = self._terms(pool, fn, step, item_id, retry_dead)
         spec = checked_options(pool, "as_completed", fn, items, buffer, options)
-        return CompletedByJournal(call, pool, fn, items, buffer, spec)
+        return CompletedByJournal[Any](call, pool, fn, items, buffer, spec)
 
     def statistics(self) -> JournalStatistics:
         """Take a snapshot of how many items are done, dead and new, in all and by steps."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once
+_decoder: Any = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
 def dumps(value: Any) -> str:
     """Return what `json.dumps` returns."""
-    kind = type(value)
-    if kind is int:
+    if type(value) is int:
         return repr(value)
-    if kind is str:
+    if type(value) is str:
         return encode_basestring_ascii(value)
     return json.dumps(value)
 
@@ -25,10 +26,8 @@ def dumps(value: Any) -> str:
 def loads(text: Any) -> Any:
     """Return what `json.loads` returns."""
     if type(text) is str:
-        try:
+        with suppress(StopIteration):
             value, end = _scan(text, 0)
-        except StopIteration:
-            end = -1
-        if end == len(text):
-            return value
+            if end == len(text):
+                return value
     return json.loads(text)  # with space around it, or with an error

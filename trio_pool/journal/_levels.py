@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import trio
 
@@ -59,7 +59,7 @@ class Levels:
         """Begin to keep the levels of a pool, unless that has begun or its clock isn't the real one."""
         if engine in self._pools or _is_mocked():
             return
-        self._pools = {each: levels for each, levels in self._pools.items() if each.nursery is not None}
+        self._pools = {each: levels for each, levels in self._pools.items() if levels.is_needed}
         self._pools[engine] = PoolLevels(engine, self)
 
     def end(self) -> None:
@@ -133,6 +133,11 @@ class PoolLevels:
                 core.metering.look_at_key(key, now)
         engine.carry_out()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether the pool is open, or has levels that have not been put."""
+        return self._engine.nursery is not None or bool(self._drawn)
+
     def end(self) -> None:
         """Keep no more levels of the pool."""
         self._engine.core.metering.ledgers.remove(self)
@@ -199,8 +204,8 @@ def _regrown(row: Level, limit: AnyLimit, wall: float) -> float:
 
 def _name_of_key(value: object) -> str:
     """What tells a key apart from others also in another process; empty if there is nothing of the kind."""
-    if isinstance(value, tuple) and type(value) is tuple:
-        parts = [_name_of_key(each) for each in value]
+    if isinstance(value, tuple):
+        parts = [_name_of_key(each) for each in cast("tuple[object, ...]", value)]
         return f"key ({', '.join(parts)})" if all(parts) else ""
     return f"key {value!r}" if type(value) in _PLAIN else ""
 

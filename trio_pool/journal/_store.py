@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ from ._errors import JournalError
 from ._lock import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Text: TypeAlias = "str | bytes"
 """A result as it is stored."""
@@ -99,7 +100,11 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self.path: str = path
-        self._lock = FileLock(os.path.realpath(path))
+        # SQLite gets an absolute path, since some others have a meaning of their own, such as ":memory:".
+        self._file = os.path.realpath(path)
+        self._lock = FileLock(self._file)
+        # Held while the file is read, in whatever thread: it must not be closed meanwhile.
+        self._guard = threading.Lock()
         self._writing: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
         self.counts: list[tuple[str, int, int]] = []
@@ -117,8 +122,10 @@ class Store:
         """
         try:
             self._lock.acquire()
-            self._writing = writing = _connect(self.path)
-            if check(writing, self.path) == "empty":
+            self._writing = writing = _connect(self._file)
+            is_new = check(writing, self.path) == "empty"
+            writing.execute("PRAGMA journal_mode = WAL")
+            if is_new:
                 _create(writing)
             writing.execute("PRAGMA synchronous = FULL")
             writing.execute("BEGIN IMMEDIATE")  # so that a file that can't be written is an error now
@@ -127,7 +134,7 @@ class Store:
             self.last_death = writing.execute("SELECT coalesce(max(number), 0) FROM dead").fetchone()[0]
             self.levels = [Level(*row) for row in writing.execute("SELECT * FROM levels")]
             writing.execute("COMMIT")
-            self._reading = reading = _connect(self.path)
+            self._reading = reading = _connect(self._file)
             reading.execute("PRAGMA query_only = ON")
             for connection in (writing, reading):
                 connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
@@ -139,11 +146,12 @@ class Store:
 
     def close(self) -> None:
         """Close and unlock the file."""
-        for connection in (self._reading, self._writing):
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
-        self._reading = self._writing = None
+        with self._guard:
+            for connection in (self._reading, self._writing):
+                if connection is not None:
+                    with suppress(sqlite3.Error):
+                        connection.close()
+            self._reading = self._writing = None
         self._lock.release()
 
     def write(self, changes: Changes) -> None:
@@ -183,26 +191,24 @@ class Store:
             connection.execute("UPDATE steps SET done = done + ?, dead = dead + ? WHERE step = ?", more)
         connection.executemany("INSERT OR REPLACE INTO levels VALUES (?, ?, ?, ?, ?, ?, ?)", changes.levels)
 
-    def find(
-        self, step: str, item_ids: Sequence[str], *, dead: bool
-    ) -> tuple[list[tuple[str, Text, int]], list[Dead]]:
+    def find(self, step: str, item_ids: Sequence[str], *, dead: bool) -> tuple[list[tuple[str, Text, int]], list[Dead]]:
         """Return what is known of these items of a step: the rows of results, and the dead if asked for.
 
         Raises:
           JournalError: if the file can't be read.
         """
-        connection = self._reading
-        assert connection is not None
         among = f"WHERE step = ? AND item_id IN ({', '.join('?' * len(item_ids))})"
-        try:
-            rows = connection.execute(f"SELECT item_id, result, attempts FROM results {among}", (step, *item_ids))
-            results = rows.fetchall()
-            if not dead:
-                return results, []
-            rows = connection.execute(f"SELECT * FROM dead {among}", (step, *item_ids))
-            return results, [Dead(*row) for row in rows.fetchall()]
-        except sqlite3.Error as error:
-            raise JournalError(f"{self.path!r} can't be read: {error}") from error
+        values = (step, *item_ids)
+        with self._guard:
+            if self._reading is None:
+                raise JournalError(f"the journal {self.path!r} is closed")
+            try:
+                read = self._reading.execute
+                results = read(f"SELECT item_id, result, attempts FROM results {among}", values).fetchall()
+                rows = read(f"SELECT * FROM dead {among}", values).fetchall() if dead else []
+            except sqlite3.Error as error:
+                raise JournalError(f"{self.path!r} can't be read: {error}") from error
+        return results, [Dead(*row) for row in rows]
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -229,7 +235,6 @@ def check(connection: sqlite3.Connection, path: str) -> str:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
@@ -255,8 +260,3 @@ def _insert(connection: sqlite3.Connection, step: str, rows: Sequence[tuple[str,
             inserted += connection.execute(statement, values).rowcount
             start += size
     return inserted
-
-
-def iterate(connection: sqlite3.Connection, query: str) -> Iterable[tuple[Any, ...]]:
-    """Iterate over the rows of a query, without keeping them all."""
-    return connection.execute(query)

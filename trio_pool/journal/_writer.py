@@ -6,18 +6,18 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from ._errors import JournalError
 from ._items import Work
-from ._store import Changes, Level
+from ._store import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._store import Store
+    from ._store import Level, Store
 
 _STOP = object()
 _LEVELS_SOON = object()
@@ -86,11 +86,11 @@ class Writer:
         failure: JournalError | None = None
         while True:
             batch = self._next_batch()
-            items = [each for each in batch if type(each) is Work]
-            levels = {each[:4]: each for some in batch if type(some) is list for each in some}
+            items = [each for each in batch if isinstance(each, Work)]
+            levels = [row for each in batch if isinstance(each, list) for row in cast("list[Level]", each)]
             if failure is None and (items or levels):
                 try:
-                    self._store.write(_changes(items, list(levels.values())))
+                    self._store.write(_changes(items, levels))
                 except JournalError as error:
                     failure = error
                 except BaseException as error:
