@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _STOP = object()
 _LEVELS_SOON = object()
-_SECONDS_BETWEEN_LEVELS = 1.0
+# What starts meanwhile is forgotten by a kill. A program that is restarted again and again has that burst each time.
+_SECONDS_BETWEEN_LEVELS = 0.05
 
 
 class Writer:
@@ -66,7 +67,7 @@ class Writer:
         threading.Thread(target=self._run, name=f"<journal {self._store.path}>", daemon=True).start()
 
     def want_levels(self) -> None:
-        """Call ``on_levels_due`` within a second."""
+        """Call ``on_levels_due`` soon."""
         self._queue.put(_LEVELS_SOON)
 
     def stop(self) -> None:
