@@ -1,7 +1,8 @@
 """How a journal grows: ``python -m benchmarks.journal_growth`` runs a million items through one, and all of them again.
 
 It takes some minutes, and so is no row of the table. A second run over items that are done has to take at most a tenth
-of the first, and opening a journal of a million results at most 1.5 times as long as opening one of ten thousand.
+of the first, and opening a journal of a million results at most 1.5 times as long as opening one of ten thousand. Both
+bounds are about the time that passes, so the machine should have nothing else to do; the processor's time is shown too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -29,32 +30,56 @@ LARGEST_RATIO = 1.5
 FEW = 10_000
 
 
-async def run_all(journal_file: Path, items: int) -> float:
-    """The seconds of ``map`` over so many items, each of which has a right result."""
+class Seconds(NamedTuple):
+    """What something took: the time that passed, and that of the processor, in all threads."""
+
+    passed: float
+    busy: float
+
+    @classmethod
+    def now(cls) -> Seconds:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, start: Seconds) -> Seconds:
+        return Seconds(self.passed - start.passed, self.busy - start.busy)
+
+
+async def run_all(journal_file: Path, items: int) -> Seconds:
+    """The time of ``map`` over so many items, each of which has a right result."""
     async with open_journal(journal_file) as journal, open_pool(WORKERS) as pool:
-        start = time.perf_counter()
+        start = Seconds.now()
         expected = 0
         async with journal.map(pool, give_back, range(items)) as results:
             async for result in results:
                 assert result == expected
                 expected += 1
         assert expected == items
-        return time.perf_counter() - start
+        return Seconds.now().since(start)
 
 
-async def open_once(journal_file: Path) -> float:
-    """The seconds of opening a journal."""
-    start = time.perf_counter()
+async def open_once(journal_file: Path) -> Seconds:
+    """The time of opening a journal."""
+    start = Seconds.now()
     async with open_journal(journal_file):
-        return time.perf_counter() - start
+        return Seconds.now().since(start)
 
 
-def measure_openings(many: Path, few: Path, rounds: int) -> tuple[float, float]:
-    """The medians of the seconds of opening two journals, measured in turn."""
+def measure_openings(many: Path, few: Path, rounds: int) -> tuple[Seconds, Seconds]:
+    """The medians of the times of opening two journals, measured in turn."""
     for file in (many, few):
         trio.run(open_once, file)
     pairs = [(trio.run(open_once, many), trio.run(open_once, few)) for _ in range(rounds)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+    return median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
+
+
+def median(times: Sequence[Seconds]) -> Seconds:
+    return Seconds(statistics.median(each.passed for each in times), statistics.median(each.busy for each in times))
+
+
+def show(what: str, seconds: Seconds, unit: str = "s", factor: float = 1.0) -> None:
+    print(
+        f"{what:<42}{seconds.passed * factor:9.2f} {unit} passed,{seconds.busy * factor:9.2f} {unit} busy", flush=True
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,18 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         many, few = Path(folder, "many.sqlite"), Path(folder, "few.sqlite")
         trio.run(run_all, few, FEW)
         first = trio.run(run_all, many, options.items)
-        print(f"first run over {options.items:,} items   {first:8.2f} s", flush=True)
+        show(f"first run over {options.items:,} items", first)
         second = trio.run(run_all, many, options.items)
-        share = second / first
-        print(f"second run over them, all done   {second:8.2f} s, {share:.3f} of the first; at most {LARGEST_SHARE}")
+        show("second run over them, all done", second)
         opening, opening_few = measure_openings(many, few, options.rounds)
-        ratio = opening / opening_few
-        print(f"opening it                       {opening * 1e3:8.2f} ms")
-        print(
-            f"opening one of {FEW:,} results  {opening_few * 1e3:8.2f} ms, {ratio:.2f} times as long with all; "
-            f"at most {LARGEST_RATIO}"
-        )
-        print(f"size of its file                 {many.stat().st_size / 1e6:8.1f} MB")
+        show(f"opening a journal of {options.items:,} results", opening, "ms", 1e3)
+        show(f"opening a journal of {FEW:,} results", opening_few, "ms", 1e3)
+        size = many.stat().st_size / 1e6
+    share, ratio = second.passed / first.passed, opening.passed / opening_few.passed
+    print(f"the second run took {share:.3f} of the first; at most {LARGEST_SHARE}")
+    print(f"opening the large one took {ratio:.2f} times as long as the small one; at most {LARGEST_RATIO}")
+    print(f"its file has {size:.1f} MB")
     return 1 if share > LARGEST_SHARE or ratio > LARGEST_RATIO else 0
 
 

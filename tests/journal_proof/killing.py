@@ -93,10 +93,9 @@ class Killer:
         while story.killed < self._kills:
             self._live(self._draw())
             tell(f"{story.killed} kills, {story.record.runs} runs, {len(story.record.kept)} kept")
-        for _ in range(2):  # the second has nothing to do
-            runs = story.record.runs
-            last = self._live(None)
-        story.record.finish(last)
+        story.record.finish(self._live(None))
+        runs = story.record.runs
+        self._live(None)
         if story.record.runs != runs:
             story.record.faults.append(f"{story.record.runs - runs} ran in the life after the last")
         story.seconds = time.monotonic() - began

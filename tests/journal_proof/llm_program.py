@@ -19,6 +19,9 @@ from llm_client import BrokenConnectionError, HttpClient
 from trio_pool import RetryPolicy, open_pool
 from trio_pool.journal import open_journal
 
+PERIOD = "MINUTE"
+"""Its name in the example: the seconds of a minute of the quotas."""
+
 
 def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
@@ -40,7 +43,7 @@ def name_of(prompt: Prompt) -> str:
 
 
 async def main(port: int, journal_file: str, prompts: int, minute: float) -> None:
-    vars(llm_batch)["MINUTE"] = minute  # its quotas are for so many seconds
+    setattr(llm_batch, PERIOD, minute)
     async with (
         open_journal(journal_file) as journal,
         open_pool(
@@ -59,4 +62,5 @@ async def main(port: int, journal_file: str, prompts: int, minute: float) -> Non
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), *json.loads(sys.argv[2]))
+    file, number, minute = json.loads(sys.argv[2])
+    trio.run(main, int(sys.argv[1]), file, number, minute)

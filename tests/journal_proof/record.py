@@ -63,7 +63,7 @@ class Record:
         poisoned = set(filter(is_poisoned, range(self.items)))
         if self.dead != poisoned:
             self._note(f"the dead ones are {sorted(self.dead)}, not {sorted(poisoned)}")
-        if self.kept.keys() != set(range(self.items)) - poisoned:
+        if set(self.kept) != set(range(self.items)) - poisoned:
             self._note(f"{len(self.kept)} results are kept, not those of the {self.items} items that can be done")
         for life, dead in self._dead_counts:
             # Those that were dead at the opening are those that have run, and have not run from then on.
