@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .._model.records import JobRecord
     from ._errors import JournalError
     from ._items import Work
+    from ._results import Results
     from ._terms import Terms
 
 MOST_KNOWN = 1000
@@ -35,13 +36,14 @@ class JournalFeeder(Feeder):
     Arguments:
       terms: what the items have in common.
       pool, fn, items, options, window: as for `Feeder`.
+      results: what the readers get.
 
     Attributes:
       step: the step.
       has_left: whether the stream's block has been left.
     """
 
-    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_known", "_source", "_terms", "has_left", "step")
+    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_known", "_results", "_source", "_terms", "has_left", "step")
 
     def __init__(
         self,
@@ -51,14 +53,16 @@ class JournalFeeder(Feeder):
         items: Items,
         options: ItemSpec,
         window: StreamWindow[Any],
+        results: Results,
     ) -> None:
+        self._results = results
         self._source = LookedUp(items, terms, self, self._check_asked_for)
         super().__init__(pool, fn, self._source, options, window)  # type: ignore[arg-type]
         self._terms = terms
         self.step: str = terms.step
         self.has_left: bool = False
         self._is_cut_off = False
-        # How many items with known outcomes have not been read.
+        # How many items with known outcomes have been taken.
         self._known = 0
         window.ended = []
         window.dump = terms.dump
@@ -128,15 +132,6 @@ class JournalFeeder(Feeder):
         """Note what has been committed by whatever stream of the step."""
         self._source.note(item_id, outcome)
 
-    def note_read(self, known: Known) -> None:
-        """Note that a reader has got these items."""
-        self._known -= len(known.outcomes)
-
-    def give_back(self, known: Known) -> None:
-        """Let another reader have some of the items that one has got."""
-        self._known += len(known.outcomes)
-        self._window._hand_out(known)
-
     def settle(self, occurrence: Occurrence, outcome: Outcome) -> None:
         """Let an occurrence that was kept back be read."""
         occurrence.outcome = outcome
@@ -173,7 +168,9 @@ class JournalFeeder(Feeder):
     def _is_held_up(self) -> bool:
         if self._over:
             return False
-        return self._placing is not None or self._known >= MOST_KNOWN or self._window.room() <= 0
+        if self._placing is not None or self._known - self._results.known >= MOST_KNOWN:
+            return True
+        return self._window.room() <= 0
 
     def _submit(self, item: Occurrence | Known) -> None:
         """Submit the job of an item, unless its outcome is known or it is under way."""
