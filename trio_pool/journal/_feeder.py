@@ -9,7 +9,7 @@ import trio
 from .._api.stream_items import Feeder
 from .._core.admission import Door
 from .._core.stream_window import AsTheyEnd, InOrder
-from ._items import Known, Occurrence, Outcome
+from ._items import Known, Occurrence, Outcome, deal_with
 from ._looked_up import LookedUp
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class JournalFeeder(Feeder):
             work = entry.work if isinstance(entry, Occurrence) else None
             if work is not None:
                 work.followers.pop(entry, None)
+                if work.outcome is not None and work.outcome.job is not None:  # its death is being committed
+                    deal_with(work.outcome.job)
         return [*self._by_job]
 
     def cut_off(self, error: JournalError | None) -> None:
