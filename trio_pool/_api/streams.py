@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .._core.stream_window import Outlet
     from .._model.handles import Job
     from .._model.job_options import StreamOptions
     from .submitting import Submitting
@@ -54,17 +55,20 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        # Unbounded, so that sending never waits; the window limits the number of results.
-        outlet: trio.MemorySendChannel[Any]
-        self._results: trio.MemoryReceiveChannel[Any]
-        outlet, self._results = trio.open_memory_channel(math.inf)
-        # Receives the unread results. The readers' end may be closed before the last job has ended.
-        self._rest = self._results.clone()
+        # The ends for the window and for the readers, and another one for what is unread at the end: that for the
+        # readers may be closed before the last job has ended.
+        outlet: Outlet
+        outlet, self._results, self._rest = self._open_channel()
         self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
         self._feeder = self._make_feeder(pool, fn, Items(items), options)
         # Called by a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
+
+    def _open_channel(self) -> tuple[Outlet, Any, Any]:
+        # Unbounded, so that sending never waits; the window limits the number of results.
+        outlet, results = trio.open_memory_channel[Any](math.inf)
+        return outlet, results, results.clone()
 
     def _make_feeder(self, pool: Submitting, fn: Callable[..., Any], items: Items, options: ItemSpec) -> Feeder:
         return Feeder(pool, fn, items, options, self._window)
@@ -148,11 +152,15 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
     def _read(self, entry: Any) -> X:
         """Return what a reader gets that has received an entry."""
         self._tell("read")
+        self._note_read()
+        return self._given(entry)
+
+    def _note_read(self) -> None:
+        """Make room for others in the place of an entry that has been read."""
         self._window.unread -= 1
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
-        return self._given(entry)
 
     async def _receive(self) -> Any:
         try:

@@ -292,9 +292,8 @@ class Metering:
 
     def look_at_key(self, key: KeyRecord, now: float) -> None:
         """Check whether the limits of a key allow a start, after their levels have changed."""
-        meters = self._meters_of(key)
-        for kind in (None, *sorted(meters.units())):
-            self._look_at(key, meters, kind, now)
+        for kind in (None, *sorted(self._meters_of(key).units())):
+            self._look_at(key, self._meters_of(key), kind, now)
 
     def expect(self, limits: RateLimits) -> list[Share]:
         """Prepare for workers that will have these limits; return the shared ones."""

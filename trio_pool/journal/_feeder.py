@@ -9,7 +9,7 @@ import trio
 from .._api.stream_items import Feeder
 from .._core.admission import Door
 from .._core.stream_window import AsTheyEnd, InOrder
-from ._items import Known, Occurrence, Outcome
+from ._items import Known, Occurrence, Outcome, deal_with
 from ._looked_up import LookedUp
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .._model.records import JobRecord
     from ._errors import JournalError
     from ._items import Work
+    from ._results import Results
     from ._terms import Terms
 
 MOST_KNOWN = 1000
@@ -35,13 +36,14 @@ class JournalFeeder(Feeder):
     Arguments:
       terms: what the items have in common.
       pool, fn, items, options, window: as for `Feeder`.
+      results: what the readers get.
 
     Attributes:
       step: the step.
       has_left: whether the stream's block has been left.
     """
 
-    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_known", "_source", "_terms", "has_left", "step")
+    __slots__ = ("_by_job", "_entering", "_is_cut_off", "_known", "_results", "_source", "_terms", "has_left", "step")
 
     def __init__(
         self,
@@ -51,14 +53,16 @@ class JournalFeeder(Feeder):
         items: Items,
         options: ItemSpec,
         window: StreamWindow[Any],
+        results: Results,
     ) -> None:
+        self._results = results
         self._source = LookedUp(items, terms, self, self._check_asked_for)
         super().__init__(pool, fn, self._source, options, window)  # type: ignore[arg-type]
         self._terms = terms
         self.step: str = terms.step
         self.has_left: bool = False
         self._is_cut_off = False
-        # How many items with known outcomes have not been read.
+        # How many items with known outcomes have been taken.
         self._known = 0
         window.ended = []
         window.dump = terms.dump
@@ -106,6 +110,8 @@ class JournalFeeder(Feeder):
             work = entry.work if isinstance(entry, Occurrence) else None
             if work is not None:
                 work.followers.pop(entry, None)
+                if work.outcome is not None and work.outcome.job is not None:  # its death is being committed
+                    deal_with(work.outcome.job)
         return [*self._by_job]
 
     def cut_off(self, error: JournalError | None) -> None:
@@ -127,15 +133,6 @@ class JournalFeeder(Feeder):
     def note(self, item_id: str, outcome: Outcome) -> None:
         """Note what has been committed by whatever stream of the step."""
         self._source.note(item_id, outcome)
-
-    def note_read(self, known: Known) -> None:
-        """Note that a reader has got these items."""
-        self._known -= len(known.outcomes)
-
-    def give_back(self, known: Known) -> None:
-        """Let another reader have some of the items that one has got."""
-        self._known += len(known.outcomes)
-        self._window._hand_out(known)
 
     def settle(self, occurrence: Occurrence, outcome: Outcome) -> None:
         """Let an occurrence that was kept back be read."""
@@ -173,7 +170,9 @@ class JournalFeeder(Feeder):
     def _is_held_up(self) -> bool:
         if self._over:
             return False
-        return self._placing is not None or self._known >= MOST_KNOWN or self._window.room() <= 0
+        if self._placing is not None or self._known - self._results.known >= MOST_KNOWN:
+            return True
+        return self._window.room() <= 0
 
     def _submit(self, item: Occurrence | Known) -> None:
         """Submit the job of an item, unless its outcome is known or it is under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._basics.error_text import in_words
@@ -130,7 +131,7 @@ class Known:
 
     def __init__(self) -> None:
         self._window: Any = None
-        self.outcomes: list[tuple[str, Outcome]] = []
+        self.outcomes: deque[tuple[str, Outcome]] = deque()
 
 
 class Work:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,11 @@ def dumps(value: Any) -> str:
 def loads(text: Any) -> Any:
     """Return what `json.loads` returns."""
     if type(text) is str:
-        with suppress(StopIteration):
+        try:
             value, end = _scan(text, 0)
-            if end == len(text):
-                return value
+        except StopIteration:
+            end = -1
+            value = None
+        if end == len(text):
+            return value
     return json.loads(text)  # with space around it, or with an error
