@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -55,6 +56,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._levels_due_at: float | None = None
+        self._levels_put_at = -math.inf
         self.opened: trio.Event = trio.Event()
         self.closed: trio.Event = trio.Event()
         self.failure: BaseException | None = None
@@ -67,7 +69,7 @@ class Writer:
         threading.Thread(target=self._run, name=f"<journal {self._store.path}>", daemon=True).start()
 
     def want_levels(self) -> None:
-        """Call ``on_levels_due`` soon."""
+        """Call ``on_levels_due`` at once, or a moment after the last time."""
         self._queue.put(_LEVELS_SOON)
 
     def stop(self) -> None:
@@ -113,14 +115,14 @@ class Writer:
             try:
                 batch = [self._queue.get(timeout=timeout)]
             except queue.Empty:
-                self._levels_due_at = None
+                self._levels_due_at, self._levels_put_at = None, time.monotonic()
                 self._call(self._on_levels_due)
                 continue
             with suppress(queue.Empty):
                 while True:
                     batch.append(self._queue.get_nowait())
             if _LEVELS_SOON in batch and self._levels_due_at is None:
-                self._levels_due_at = time.monotonic() + _SECONDS_BETWEEN_LEVELS
+                self._levels_due_at = self._levels_put_at + _SECONDS_BETWEEN_LEVELS
             return batch
 
     def _call(self, fn: Callable[..., object], *args: Any) -> None:
