@@ -69,7 +69,9 @@ def slots(workers: int = 2, **options: Any) -> Any:
 def results_in(path: Path) -> dict[tuple[str, str], Any]:
     """The results in a file, by steps and items' ids, read as somebody else would."""
     with closing(sqlite3.connect(path)) as connection:
-        return {(step, item): text for step, item, text in connection.execute("SELECT step, item_id, result FROM results")}
+        return {
+            (step, item): text for step, item, text in connection.execute("SELECT step, item_id, result FROM results")
+        }
 
 
 class Gate:

@@ -9,7 +9,17 @@ import pytest
 import trio
 import trio.testing
 
-from tests.journal.batches import EITHER, Calls, collect, entries_of, gated_writes, result_of, results_in, run_batch, slots
+from tests.journal.batches import (
+    EITHER,
+    Calls,
+    collect,
+    entries_of,
+    gated_writes,
+    result_of,
+    results_in,
+    run_batch,
+    slots,
+)
 from trio_pool import open_pool
 from trio_pool.journal import JournalError, _store, open_journal
 

@@ -69,7 +69,11 @@ async def test_a_stream_that_waits_takes_over_what_another_one_gives_up(
 async def test_a_stream_takes_over_an_item_whose_job_waited_for_a_place(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1, max_queue=1) as pool, open_pool(1) as other:
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1, max_queue=1) as pool,
+        open_pool(1) as other,
+    ):
         await pool.submit(trio.sleep, 10)
         await pool.submit(trio.sleep, 10)
         async with trio.open_nursery() as nursery, journal.map(pool, Calls().double, [1], step="double"):
@@ -127,9 +131,7 @@ async def test_a_step_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     assert found == [2 * item for item in range(600)]
 
 
-async def test_a_pool_that_is_cancelled_ends_the_stream(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_pool_that_is_cancelled_ends_the_stream(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async def slow(item: int) -> int:
         await trio.sleep(item)
         return item

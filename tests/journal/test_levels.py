@@ -220,7 +220,9 @@ async def test_keys_that_are_no_plain_values_have_no_levels(tmp_path: Path, wall
         assert await starts(journal, pool, first=100, key=(1, key)) == 10
 
 
-async def test_levels_are_kept_while_nothing_ends(tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_levels_are_kept_while_nothing_ends(
+    tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from trio_pool.journal import _writer
 
     monkeypatch.setattr(_writer, "_SECONDS_BETWEEN_LEVELS", 0.01)
@@ -242,7 +244,9 @@ async def test_levels_are_kept_while_nothing_ends(tmp_path: Path, wall: WallCloc
     assert math.isclose(level(), 6, abs_tol=0.01)
 
 
-async def test_levels_that_are_full_are_forgotten(tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_levels_that_are_full_are_forgotten(
+    tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_levels, "_MOST_KEPT", 3)
     path = tmp_path / "run.sqlite"
     bounds = PerKey(rate_limit=QUOTA)
@@ -264,9 +268,7 @@ async def test_levels_that_are_full_are_forgotten(tmp_path: Path, wall: WallCloc
         assert connection.execute("SELECT count(*) FROM levels").fetchone()[0] == 0
 
 
-async def test_under_a_mock_clock_no_levels_are_kept(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_under_a_mock_clock_no_levels_are_kept(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     path = tmp_path / "run.sqlite"
     await use(path, 10, rate_limit=QUOTA)
     with closing(sqlite3.connect(path)) as connection:

@@ -165,7 +165,9 @@ async def test_no_thread_and_no_connection_is_left(tmp_path: Path) -> None:
         warnings.simplefilter("always", ResourceWarning)
         async with open_journal(tmp_path / "run.sqlite") as journal:
             await run_batch(journal, Calls().double, range(10))
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("<journal") and thread.is_alive()]
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("<journal") and thread.is_alive()
+        ]
         import gc
 
         gc.collect()

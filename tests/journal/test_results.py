@@ -303,7 +303,9 @@ async def test_a_result_that_can_not_be_loaded_names_item_step_and_file(tmp_path
     path = tmp_path / "run.sqlite"
     async with open_journal(path, dumps=str, loads=lambda text: 1 // int(text)) as journal, open_pool(1) as pool:
         async with journal.map(pool, Calls().double, [0, 1], step="double") as results:
-            with pytest.raises(JournalError, match=r"item '0' of the step 'double' in .*run.sqlite.* ZeroDivisionError"):
+            with pytest.raises(
+                JournalError, match=r"item '0' of the step 'double' in .*run.sqlite.* ZeroDivisionError"
+            ):
                 await anext(results)
             assert await anext(results) == 0
 
@@ -337,7 +339,7 @@ async def test_unusual_texts_are_kept_as_they_are(tmp_path: Path) -> None:
 async def test_several_readers_share_what_is_at_hand(tmp_path: Path) -> None:
     async def read(found: list[int]) -> None:
         async for result in results:
-            found.append(result)  # noqa: PERF401
+            found.append(result)
             await trio.lowlevel.checkpoint()
 
     path = tmp_path / "run.sqlite"
