@@ -9,7 +9,7 @@ import threading
 import warnings
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -198,7 +198,7 @@ async def test_dumps_and_loads_must_be_plain_functions(tmp_path: Path, option: s
 
     for wrong in (None, dumps):
         with pytest.raises(TypeError, match=f"{option} must be"):
-            open_journal(tmp_path, **{option: wrong})
+            open_journal(tmp_path, **cast("Any", {option: wrong}))
 
 
 @pytest.mark.parametrize("path", [b"run.sqlite", 7, None])
