@@ -25,6 +25,7 @@ from trio_pool import open_pool
 from trio_pool.journal import JournalError, _store, open_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FULL = sqlite3.OperationalError("database or disk is full")
@@ -227,7 +228,7 @@ async def test_a_slow_reader_holds_back_what_is_looked_up(tmp_path: Path) -> Non
     path = tmp_path / "run.sqlite"
     taken = 0
 
-    def items() -> object:
+    def items() -> Iterator[int]:
         nonlocal taken
         for item in range(5000):
             taken += 1
@@ -239,7 +240,7 @@ async def test_a_slow_reader_holds_back_what_is_looked_up(tmp_path: Path) -> Non
         open_journal(path) as journal,
         slots(1) as pool,
         journal.map(pool, Calls().double, items(), step="double") as results,
-    ):  # type: ignore[call-overload]
+    ):
         assert await anext(results) == 0
         await until_committed()
         assert taken <= 1500

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -147,7 +147,7 @@ class Life:
                         break
                     if isinstance(result, Entry):
                         if result.error is None:
-                            self.note(result.result)
+                            self.note(cast("int", result.result))
                     else:
                         self.note(result)
         except PoolClosedError:
