@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_pool import SlotPool, open_pool
+from trio_pool import open_pool
 from trio_pool.journal import _store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable
     from pathlib import Path
 
     from trio_pool.journal import Entry, Journal
@@ -48,6 +48,13 @@ async def collect(stream: AsyncIterator[Any]) -> list[Any]:
     return [result_of(each) async for each in stream]
 
 
+async def read_into(found: list[Any], stream: AsyncIterator[Any], then: Callable[[], object] = lambda: None) -> None:
+    """Add what comes to what was found, and call a function after each; what was found is there also after an error."""
+    async for each in stream:
+        found.append(result_of(each))
+        then()
+
+
 async def run_batch(journal: Journal, fn: Any, items: Iterable[Any], *, workers: int = 2, **options: Any) -> list[Any]:
     """Run a batch in a pool of slots of its own, and return the results."""
     async with open_pool(workers) as pool, journal.map(pool, fn, items, **options) as results:
@@ -69,7 +76,8 @@ def slots(workers: int = 2, **options: Any) -> Any:
 def results_in(path: Path) -> dict[tuple[str, str], Any]:
     """The results in a file, by steps and items' ids, read as somebody else would."""
     with closing(sqlite3.connect(path)) as connection:
-        return {(step, item): text for step, item, text in connection.execute("SELECT step, item_id, result FROM results")}
+        rows = connection.execute("SELECT step, item_id, result FROM results").fetchall()
+    return {(step, item_id): text for step, item_id, text in rows}
 
 
 class Gate:
@@ -117,8 +125,3 @@ def gated_writes() -> Generator[Gate]:
             yield gate
         finally:
             gate.open()
-
-
-async def hold(pool: SlotPool) -> None:
-    """Pause a pool for a moment of its own."""
-    pool.pause()

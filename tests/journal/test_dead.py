@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,27 +52,34 @@ async def test_the_error_of_a_dead_item_can_be_pickled_and_copied(tmp_path: Path
         [entry] = await entries_of(journal, Calls().fails_for_odd, [1], retry_dead=False)
     for error in (pickle.loads(pickle.dumps(entry.error)), copy.copy(entry.error)):
         assert isinstance(error, JobFailedError)
+        assert isinstance(entry.error, JobFailedError)
         assert (str(error), error.__notes__) == (str(entry.error), entry.error.__notes__)
 
 
 async def test_map_raises_for_dead_items_and_goes_on(tmp_path: Path) -> None:
     calls = Calls()
     for retry_dead in (True, False):
-        async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-            async with journal.map(pool, calls.fails_for_odd, [0, 1, 2], retry_dead=retry_dead) as results:
-                assert await anext(results) == 0
-                with pytest.raises(JobFailedError, match="1 is odd"):
-                    await anext(results)
-                assert await anext(results) == 2
+        async with (
+            open_journal(tmp_path / "run.sqlite") as journal,
+            open_pool(1) as pool,
+            journal.map(pool, calls.fails_for_odd, [0, 1, 2], retry_dead=retry_dead) as results,
+        ):
+            assert await anext(results) == 0
+            with pytest.raises(JobFailedError, match="1 is odd"):
+                await anext(results)
+            assert await anext(results) == 2
     assert calls.items == [0, 1, 2]
 
 
 async def test_an_item_that_dies_is_not_run_again_in_the_same_stream(tmp_path: Path) -> None:
     calls = Calls()
     items = [1, *range(2, 3000, 2), 1, 1]  # the later ones are taken long after the first has died
-    async with open_journal(tmp_path / "run.sqlite") as journal, slots(1) as pool:
-        async with journal.as_completed(pool, calls.fails_for_odd, items) as entries:
-            dead = [entry async for entry in entries if entry.error is not None]
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        slots(1) as pool,
+        journal.as_completed(pool, calls.fails_for_odd, items) as entries,
+    ):
+        dead = [entry async for entry in entries if entry.error is not None]
     assert calls.items.count(1) == 1
     assert [entry.item_id for entry in dead] == ["1", "1", "1"]
     assert sum(entry.is_new for entry in dead) == 1
@@ -94,21 +103,24 @@ async def test_an_item_that_succeeds_at_last_is_dead_no_more(tmp_path: Path) -> 
 
 
 async def test_the_deaths_of_streams_that_were_read_count_as_dealt_with(tmp_path: Path) -> None:
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-        async with journal.as_completed(pool, Calls().fails_for_odd, [1, 3]) as entries:
-            assert len([entry async for entry in entries]) == 2
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as pool,
+        journal.as_completed(pool, Calls().fails_for_odd, [1, 3]) as entries,
+    ):
+        assert len([entry async for entry in entries]) == 2
 
 
 async def test_the_deaths_of_streams_that_were_left_count_as_dealt_with(tmp_path: Path) -> None:
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-        async with journal.map(pool, Calls().fails_for_odd, [0, 1, 3, 5]) as results:
-            await anext(results)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as pool,
+        journal.map(pool, Calls().fails_for_odd, [0, 1, 3, 5]) as results,
+    ):
+        await anext(results)
 
 
 async def test_reasons_are_kept_by_their_names(tmp_path: Path) -> None:
-    import sqlite3
-    from contextlib import closing
-
     async def gives_up(item: int) -> int:
         raise GiveUp("nothing to be had")
 

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 async def test_results_that_were_computed_and_not_given_out_are_kept(tmp_path: Path) -> None:
     calls = Calls()
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-        async with journal.map(pool, calls.double, range(100), step="double", buffer=10) as results:
-            await anext(results)
-            await trio.testing.wait_all_tasks_blocked()
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as pool,
+        journal.map(pool, calls.double, range(100), step="double", buffer=10) as results,
+    ):
+        await anext(results)
+        await trio.testing.wait_all_tasks_blocked()
     computed = sorted(calls.items)
     assert computed == list(range(len(computed)))
     assert [item for _, item in results_in(tmp_path / "run.sqlite")] == [str(item) for item in computed]
@@ -37,9 +40,12 @@ async def test_a_job_that_returns_in_spite_of_its_cancellation_is_kept(
             await trio.sleep(1)
         return item
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-        async with journal.map(pool, stubborn, [1], step="stubborn"):
-            await trio.sleep(0.5)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as pool,
+        journal.map(pool, stubborn, [1], step="stubborn"),
+    ):
+        await trio.sleep(0.5)
     assert results_in(tmp_path / "run.sqlite") == {("stubborn", "1"): "1"}
 
 
@@ -50,26 +56,34 @@ async def test_a_stream_that_waits_takes_over_what_another_one_gives_up(
     calls: list[str | None] = []
 
     async def slow(item: int) -> int:
-        calls.append(current_job().group and current_job().group.name)
+        group = current_job().group
+        calls.append(None if group is None else group.name)
         await trio.sleep(10)
         return item
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(4) as pool:
-        async with pool.open_group(name="second") as second:
-            async with journal.map(pool, slow, [1, 2]):
-                await trio.sleep(1)
-                stream = getattr(journal, name)(second, slow, [2, 1])
-                results = await stream.__aenter__()
-                await trio.sleep(1)
-            assert sorted([result_of(await anext(results)) for _ in range(2)]) == [1, 2]
-            await stream.__aexit__(None, None, None)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(4) as pool,
+        pool.open_group(name="second") as second,
+    ):
+        async with journal.map(pool, slow, [1, 2]):
+            await trio.sleep(1)
+            stream = getattr(journal, name)(second, slow, [2, 1])
+            results = await stream.__aenter__()
+            await trio.sleep(1)
+        assert sorted([result_of(await anext(results)) for _ in range(2)]) == [1, 2]
+        await stream.__aexit__(None, None, None)
     assert calls == [None, None, "second", "second"]
 
 
 async def test_a_stream_takes_over_an_item_whose_job_waited_for_a_place(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1, max_queue=1) as pool, open_pool(1) as other:
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1, max_queue=1) as pool,
+        open_pool(1) as other,
+    ):
         await pool.submit(trio.sleep, 10)
         await pool.submit(trio.sleep, 10)
         async with trio.open_nursery() as nursery, journal.map(pool, Calls().double, [1], step="double"):
@@ -100,15 +114,18 @@ async def test_an_item_that_no_one_can_run_again_ends_with_the_reason(
         return "slow"
 
     names: list[int] = []
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2) as pool:
-        async with journal.map(pool, slow, [1, 1], name=name_of) as results:
-            await trio.sleep(1)
-            for job in pool.jobs():
-                job.cancel()
-            with pytest.raises(JobCancelledError):
-                await anext(results)
-            with pytest.raises(OSError, match="no name"):
-                await anext(results)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(2) as pool,
+        journal.map(pool, slow, [1, 1], name=name_of) as results,
+    ):
+        await trio.sleep(1)
+        for job in pool.jobs():
+            job.cancel()
+        with pytest.raises(JobCancelledError):
+            await anext(results)
+        with pytest.raises(OSError, match="no name"):
+            await anext(results)
 
 
 async def test_a_step_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
@@ -127,9 +144,7 @@ async def test_a_step_that_is_cancelled_loses_nothing(tmp_path: Path) -> None:
     assert found == [2 * item for item in range(600)]
 
 
-async def test_a_pool_that_is_cancelled_ends_the_stream(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_pool_that_is_cancelled_ends_the_stream(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async def slow(item: int) -> int:
         await trio.sleep(item)
         return item
@@ -153,14 +168,18 @@ async def test_a_group_that_is_cancelled_ends_its_stream(
         yield 1
         await trio.sleep_forever()
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2) as pool:
-        async with pool.open_group() as group, journal.map(group, slow, items()) as results:
-            assert await anext(results) == 1
-            group.close()
-            with trio.move_on_after(5, shield=True):
-                group.cancel()
-                with pytest.raises(PoolClosedError, match="the group ended before the items did"):
-                    await anext(results)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(2) as pool,
+        pool.open_group() as group,
+        journal.map(group, slow, items()) as results,
+    ):
+        assert await anext(results) == 1
+        group.close()
+        with trio.move_on_after(5, shield=True):
+            group.cancel()
+            with pytest.raises(PoolClosedError, match="the group ended before the items did"):
+                await anext(results)
 
 
 async def test_the_block_of_the_journal_waits_for_what_has_been_computed(tmp_path: Path) -> None:
@@ -241,7 +260,7 @@ async def test_a_job_that_would_wait_for_its_own_item_is_told(tmp_path: Path) ->
 
         async def again(item: int) -> int:
             async with journal.map(pool, again, [item], step="again") as results:
-                return (await collect(results))[0]
+                return sum(await collect(results))
 
         async with journal.as_completed(pool, again, [1], step="again") as entries:
             [entry] = [entry async for entry in entries]

@@ -9,7 +9,7 @@ import threading
 import warnings
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -165,7 +165,9 @@ async def test_no_thread_and_no_connection_is_left(tmp_path: Path) -> None:
         warnings.simplefilter("always", ResourceWarning)
         async with open_journal(tmp_path / "run.sqlite") as journal:
             await run_batch(journal, Calls().double, range(10))
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("<journal") and thread.is_alive()]
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("<journal") and thread.is_alive()
+        ]
         import gc
 
         gc.collect()
@@ -196,7 +198,7 @@ async def test_dumps_and_loads_must_be_plain_functions(tmp_path: Path, option: s
 
     for wrong in (None, dumps):
         with pytest.raises(TypeError, match=f"{option} must be"):
-            open_journal(tmp_path, **{option: wrong})
+            open_journal(tmp_path, **cast("Any", {option: wrong}))
 
 
 @pytest.mark.parametrize("path", [b"run.sqlite", 7, None])

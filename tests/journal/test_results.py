@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.journal.batches import EITHER, Calls, collect, entries_of, results_in, run_batch, slots
-from trio_pool import Discard, JobCancelledError, JobFailedError, current_job, open_pool
+from tests.journal.batches import EITHER, Calls, collect, entries_of, read_into, results_in, run_batch, slots
+from trio_pool import (
+    Discard,
+    Instrument,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    RetryPolicy,
+    current_job,
+    open_pool,
+)
 from trio_pool.journal import JournalError, open_journal
 
 if TYPE_CHECKING:
@@ -37,11 +46,14 @@ async def test_what_is_in_the_journal_does_not_run_again(tmp_path: Path) -> None
 async def test_each_result_is_in_the_file_before_it_is_given_out(tmp_path: Path, name: str) -> None:
     path = tmp_path / "run.sqlite"
     given = 0
-    async with open_journal(path) as journal, open_pool(3) as pool:
-        async with getattr(journal, name)(pool, Calls().double, range(50)) as results:
-            async for _ in results:
-                given += 1
-                assert len(results_in(path)) >= given
+    async with (
+        open_journal(path) as journal,
+        open_pool(3) as pool,
+        getattr(journal, name)(pool, Calls().double, range(50)) as results,
+    ):
+        async for _ in results:
+            given += 1
+            assert len(results_in(path)) >= given
 
 
 async def test_what_is_given_out_has_been_through_the_file_new_or_not(tmp_path: Path) -> None:
@@ -77,9 +89,12 @@ async def test_results_belong_to_a_step_and_an_item(tmp_path: Path) -> None:
 
 async def test_the_step_is_the_name_of_the_function_and_the_id_what_dumps_makes_of_the_item(tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
-    async with open_journal(path) as journal, open_pool([Calls()]) as pool:
-        async with journal.map(pool, Calls.double, [1]) as results:
-            assert await collect(results) == [2]
+    async with (
+        open_journal(path) as journal,
+        open_pool([Calls()]) as pool,
+        journal.map(pool, Calls.double, [1]) as results,
+    ):
+        assert await collect(results) == [2]
     assert results_in(path) == {("Calls.double", "1"): "2"}
 
 
@@ -130,10 +145,15 @@ async def test_streams_of_two_pools_share_what_is_under_way(
         await trio.sleep(1)
         return item
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as one, open_pool(1) as two:
-        async with journal.map(one, slow, [1]) as left, journal.map(two, slow, [1]) as right:
-            assert await collect(right) == [1]
-            assert await collect(left) == [1]
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as one,
+        open_pool(1) as two,
+        journal.map(one, slow, [1]) as left,
+        journal.map(two, slow, [1]) as right,
+    ):
+        assert await collect(right) == [1]
+        assert await collect(left) == [1]
     assert seen == [1]
 
 
@@ -163,8 +183,6 @@ async def test_a_job_looks_as_in_a_stream_of_the_pool(tmp_path: Path) -> None:
 
 
 async def test_what_instruments_see_as_the_result_of_a_job_is_that_of_its_function(tmp_path: Path) -> None:
-    from trio_pool import Instrument, Job
-
     class Watch(Instrument):
         def job_finished(self, job: Job[Any]) -> None:
             seen.append(job.result())
@@ -173,9 +191,12 @@ async def test_what_instruments_see_as_the_result_of_a_job_is_that_of_its_functi
         return item, item
 
     seen: list[object] = []
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1, instruments=[Watch()]) as pool:
-        async with journal.map(pool, pair, [1]) as results:
-            await collect(results)
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1, instruments=[Watch()]) as pool,
+        journal.map(pool, pair, [1]) as results,
+    ):
+        await collect(results)
     assert seen == [(1, 1)]
 
 
@@ -207,9 +228,12 @@ async def test_a_slow_source_holds_nothing_back(tmp_path: Path, autojump_clock: 
         yield 1
         await trio.sleep_forever()
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
-        async with journal.map(pool, Calls().double, items()) as results:
-            assert await anext(results) == 2
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(1) as pool,
+        journal.map(pool, Calls().double, items()) as results,
+    ):
+        assert await anext(results) == 2
 
 
 async def test_items_may_be_endless(tmp_path: Path) -> None:
@@ -220,9 +244,12 @@ async def test_items_may_be_endless(tmp_path: Path) -> None:
             number += 1
 
     for _ in range(2):
-        async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2) as pool:
-            async with journal.map(pool, Calls().double, items()) as results:
-                assert [await anext(results) for _ in range(1500)] == [2 * item for item in range(1500)]
+        async with (
+            open_journal(tmp_path / "run.sqlite") as journal,
+            open_pool(2) as pool,
+            journal.map(pool, Calls().double, items()) as results,
+        ):
+            assert [await anext(results) for _ in range(1500)] == [2 * item for item in range(1500)]
 
 
 async def test_the_error_of_the_items_comes_after_the_results_of_those_before(tmp_path: Path) -> None:
@@ -232,11 +259,13 @@ async def test_the_error_of_the_items_comes_after_the_results_of_those_before(tm
         raise OSError("no more")
 
     found: list[int] = []
-    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2) as pool:
-        async with journal.map(pool, Calls().double, items()) as results:
-            with pytest.raises(OSError, match="no more"):
-                async for result in results:
-                    found.append(result)  # noqa: PERF401
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(2) as pool,
+        journal.map(pool, Calls().double, items()) as results,
+    ):
+        with pytest.raises(OSError, match="no more"):
+            await read_into(found, results)
     assert found == [2, 4]
 
 
@@ -249,9 +278,12 @@ async def test_a_job_that_was_discarded_has_no_result_and_the_next_occurrence_ru
             raise Discard("not today")
         return item
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, slots(1) as pool:
-        async with journal.as_completed(pool, discards_once, [1, 1]) as entries:
-            first, second = [entry async for entry in entries]
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        slots(1) as pool,
+        journal.as_completed(pool, discards_once, [1, 1]) as entries,
+    ):
+        first, second = [entry async for entry in entries]
     assert isinstance(first.error, JobCancelledError)
     assert (second.result, second.error, second.is_new) == (1, None, True)
 
@@ -262,19 +294,20 @@ async def test_map_raises_for_a_discarded_job_and_goes_on(tmp_path: Path) -> Non
             raise Discard("not today")
         return item
 
-    async with open_journal(tmp_path / "run.sqlite") as journal, slots(1) as pool:
-        async with journal.map(pool, discards, [1, 2]) as results:
-            with pytest.raises(JobCancelledError, match="not today"):
-                await anext(results)
-            assert await anext(results) == 2
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        slots(1) as pool,
+        journal.map(pool, discards, [1, 2]) as results,
+    ):
+        with pytest.raises(JobCancelledError, match="not today"):
+            await anext(results)
+        assert await anext(results) == 2
 
 
 async def test_what_dumps_refuses_fails_the_attempt(tmp_path: Path) -> None:
     async def unfit(item: int) -> object:
         tries.append(item)
         return object() if len(tries) < 3 else item
-
-    from trio_pool import RetryPolicy
 
     tries: list[int] = []
     async with open_journal(tmp_path / "run.sqlite") as journal:
@@ -301,11 +334,14 @@ async def test_text_that_is_no_unicode_fails_the_attempt(tmp_path: Path) -> None
 
 async def test_a_result_that_can_not_be_loaded_names_item_step_and_file(tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
-    async with open_journal(path, dumps=str, loads=lambda text: 1 // int(text)) as journal, open_pool(1) as pool:
-        async with journal.map(pool, Calls().double, [0, 1], step="double") as results:
-            with pytest.raises(JournalError, match=r"item '0' of the step 'double' in .*run.sqlite.* ZeroDivisionError"):
-                await anext(results)
-            assert await anext(results) == 0
+    async with (
+        open_journal(path, dumps=str, loads=lambda text: 1 // int(text)) as journal,
+        open_pool(1) as pool,
+        journal.map(pool, Calls().double, [0, 1], step="double") as results,
+    ):
+        with pytest.raises(JournalError, match=r"item '0' of the step 'double' in .*run.sqlite.* ZeroDivisionError"):
+            await anext(results)
+        assert await anext(results) == 0
 
 
 async def test_statistics_count_by_steps(tmp_path: Path) -> None:
@@ -337,20 +373,23 @@ async def test_unusual_texts_are_kept_as_they_are(tmp_path: Path) -> None:
 async def test_several_readers_share_what_is_at_hand(tmp_path: Path) -> None:
     async def read(found: list[int]) -> None:
         async for result in results:
-            found.append(result)  # noqa: PERF401
+            found.append(result)
             await trio.lowlevel.checkpoint()
 
     path = tmp_path / "run.sqlite"
     async with open_journal(path) as journal:
         await run_batch(journal, Calls().double, range(1000), step="double")
     parts: list[list[int]] = [[], [], []]
-    async with open_journal(path) as journal, open_pool(2) as pool:
-        async with journal.map(pool, Calls().double, range(1000), step="double") as results:
-            async with trio.open_nursery() as nursery:
-                for part in parts:
-                    nursery.start_soon(read, part)
-    assert sorted(sum(parts, [])) == [2 * item for item in range(1000)]
-    assert [len(part) > 100 for part in parts] == [True] * 3, [len(p) for p in parts]
+    async with (
+        open_journal(path) as journal,
+        open_pool(2) as pool,
+        journal.map(pool, Calls().double, range(1000), step="double") as results,
+        trio.open_nursery() as nursery,
+    ):
+        for part in parts:
+            nursery.start_soon(read, part)
+    assert sorted(result for part in parts for result in part) == [2 * item for item in range(1000)]
+    assert [len(part) > 100 for part in parts] == [True] * 3
     assert [part == sorted(part) for part in parts] == [True] * 3
 
 

@@ -11,7 +11,7 @@ import trio
 from .._basics.frozen_mapping import FrozenMapping
 from .._model.states import JobState
 from ._errors import JournalError
-from ._items import Dumped, Outcome, Work, dead_row
+from ._items import Dumped, Ended, Outcome, Work, dead_row
 from ._levels import Levels
 from ._store import Store
 from ._writer import Writer
@@ -188,9 +188,9 @@ class Book:
         elif state is JobState.DEAD:
             self.deaths += 1
             work.row = dead_row(self.deaths, work.step, work.item_id, job)
-            work.outcome = Outcome(None, job.attempt_count, job=job)
+            work.outcome = Ended(job)
         else:
-            self.give_up(work, Outcome(None, job.attempt_count, job=job))
+            self.give_up(work, Ended(job))
             return
         if not self.is_closed:
             self.levels.put_changed()

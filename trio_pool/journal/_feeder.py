@@ -9,7 +9,7 @@ import trio
 from .._api.stream_items import Feeder
 from .._core.admission import Door
 from .._core.stream_window import AsTheyEnd, InOrder
-from ._items import Known, Occurrence, Outcome, deal_with
+from ._items import Known, Occurrence, Refused, deal_with
 from ._looked_up import LookedUp
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._model.job_options import ItemSpec
     from .._model.records import JobRecord
     from ._errors import JournalError
-    from ._items import Work
+    from ._items import Outcome, Work
     from ._results import Results
     from ._terms import Terms
 
@@ -160,7 +160,7 @@ class JournalFeeder(Feeder):
                 job._window = None
             work.job = None
             self._window.keep_back()
-            self.settle(occurrence, Outcome(error=error))
+            self.settle(occurrence, Refused(error))
             return False
         return True
 

@@ -26,42 +26,71 @@ class Dumped(NamedTuple):
 
 
 class Outcome:
-    """What has become of an item.
+    """What has become of an item: the result as it is stored, or why there is none.
 
     Attributes:
       text: the result as it is stored; None without one.
       attempts: how many attempts there were.
       job: the job that has ended without a result in this process, or None.
-      error: the error that stands for a result otherwise, or a function that makes it; None if there is a result, or
-          the job has ended without one.
     """
 
-    __slots__ = ("_error", "attempts", "job", "text")
+    __slots__ = ("attempts", "text")
 
-    def __init__(
-        self,
-        text: Text | None = None,
-        attempts: int = 0,
-        *,
-        job: Job[Any] | None = None,
-        error: Exception | Dead | None = None,
-    ) -> None:
+    job: Job[Any] | None = None
+
+    def __init__(self, text: Text | None, attempts: int) -> None:
         self.text = text
         self.attempts = attempts
+
+    def error(self) -> Exception:
+        """Return the error that stands for a result, in the derived classes."""
+        raise AssertionError
+
+
+class Ended(Outcome):
+    """The outcome of an item whose job has ended without a result in this process."""
+
+    __slots__ = ("job",)
+
+    job: Job[Any]
+
+    def __init__(self, job: Job[Any]) -> None:
+        super().__init__(None, job.attempt_count)
         self.job = job
+
+    def error(self) -> Exception:
+        """Return the error of the job, whose outcome then counts as dealt with."""
+        if self.job.state is not JobState.DEAD:
+            return JobCancelledError(self.job)
+        deal_with(self.job)
+        return failure_of(self.job)
+
+
+class Kept(Outcome):
+    """The outcome of an item that is dead in the journal."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: Dead) -> None:
+        super().__init__(None, row.attempts)
+        self._row = row
+
+    def error(self) -> Exception:
+        """Return the error of its job, as far as it is in words."""
+        return JobFailedError._of_words(self._row.message, json.loads(self._row.notes))
+
+
+class Refused(Outcome):
+    """The outcome of an item for which no job could be made."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(None, 0)
         self._error = error
 
     def error(self) -> Exception:
-        """Return the error that stands for a result; the outcome of a dead job then counts as dealt with."""
-        job = self.job
-        if job is not None:
-            if job.state is not JobState.DEAD:
-                return JobCancelledError(job)
-            deal_with(job)
-            return failure_of(job)
-        if isinstance(self._error, Dead):
-            return JobFailedError._of_words(self._error.message, json.loads(self._error.notes))
-        assert self._error is not None
+        """Return why there is no job."""
         return self._error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._api.stream_source import END
-from ._items import Known, Occurrence, Outcome
+from ._items import Kept, Known, Occurrence, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +78,11 @@ class LookedUp:
         if outcome is None:
             return Occurrence(item, item_id, self._feeder, is_dead=item_id in self._dead)  # noqa: ASYNC910
         known = Known()
-        known.outcomes.append((item_id, outcome))
-        while line and (outcome := ahead[line[0][0]]) is not None:
-            known.outcomes.append((line.popleft()[0], outcome))
+        add = known.outcomes.append
+        add((item_id, outcome))
+        while line and (outcome := ahead[item_id := line[0][0]]) is not None:
+            line.popleft()
+            add((item_id, outcome))
         return known  # noqa: ASYNC910
 
     async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing
@@ -125,6 +127,6 @@ class LookedUp:
             if ahead[row.item_id] is not None:
                 continue
             if row.number > self._began or not self._terms.retry_dead:
-                ahead[row.item_id] = Outcome(None, row.attempts, error=row)
+                ahead[row.item_id] = Kept(row)
             else:
                 self._dead.add(row.item_id)

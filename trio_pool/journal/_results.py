@@ -87,6 +87,7 @@ class Results:
         if not self._entries:
             raise trio.EndOfChannel
         first = self._entries[0]
+        read: Read
         if isinstance(first, Known):
             self.known += 1
             read = first.outcomes.popleft()

@@ -119,12 +119,6 @@ class JournalStream(Stream[V, X]):
     def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> X:
         """Convert the outcome of an item to the value that a reader gets."""
 
-    def _value(self, item_id: str, outcome: Outcome) -> Any:
-        """Return the result, or raise the error that stands for it."""
-        if outcome.text is None:
-            raise outcome.error()
-        return self._terms.load(item_id, outcome.text)
-
 
 class MappedByJournal(JournalStream[V, V]):
     """The results in the order of the items."""
@@ -134,7 +128,9 @@ class MappedByJournal(JournalStream[V, V]):
     _order = ItemsInOrder
 
     def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> V:
-        return self._value(item_id, outcome)  # type: ignore[no-any-return]
+        if outcome.text is None:
+            raise outcome.error()
+        return self._terms.load(item_id, outcome.text)  # type: ignore[no-any-return]
 
 
 class CompletedByJournal(JournalStream[V, "Entry[V]"]):
@@ -147,8 +143,11 @@ class CompletedByJournal(JournalStream[V, "Entry[V]"]):
     def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> Entry[V]:
         result: V | None = None
         error: JobFailedError | JobCancelledError | None = None
-        try:
-            result = self._value(item_id, outcome)
-        except (JobFailedError, JobCancelledError) as reason:
-            error = reason.with_traceback(None)
+        if outcome.text is None:
+            reason = outcome.error()
+            if not isinstance(reason, (JobFailedError, JobCancelledError)):
+                raise reason
+            error = reason
+        else:
+            result = self._terms.load(item_id, outcome.text)
         return Entry(item_id=item_id, result=result, error=error, is_new=is_new, attempts=outcome.attempts)

@@ -55,19 +55,16 @@ class Terms:
           TypeError, ValueError: if it is no str, or can't be stored.
           BaseException: whatever the function raises.
         """
-        found: Any
-        if self._item_id is None:
-            found = self._dumps(item)
-            if isinstance(found, (bytes, bytearray)):
-                raise TypeError("item_id is required, a function of the item, since dumps makes bytes of it")
-        else:
-            found = self._item_id(item)
+        found: Any = self._dumps(item) if self._item_id is None else self._item_id(item)
+        if type(found) is str and found.isascii():
+            return found
+        name = "dumps" if self._item_id is None else "item_id"
+        if self._item_id is None and isinstance(found, (bytes, bytearray)):
+            raise TypeError("item_id is required, a function of the item, since dumps makes bytes of it")
         if not isinstance(found, str):
-            validate.answer("item_id", found)
-            name = "dumps" if self._item_id is None else "item_id"
+            validate.answer(name, found)
             raise TypeError(f"{name} must make a str of the item {shown(item)}, {validate.got(found)}")
-        if not found.isascii():
-            _check_encodable("item_id", found)
+        _check_encodable(name, found)
         return str.__str__(found)
 
     def dump(self, value: Any) -> Dumped:
