@@ -54,10 +54,11 @@ async def main(port: int, journal_file: str, prompts: int, minute: float) -> Non
             name="llm batch",
             rng=Random(0),
         ) as pool,
-        journal.map(pool, ask_and_say, make_prompts(prompts, 0), item_id=name_of, uses=estimate) as results,
+        journal.as_completed(pool, ask_and_say, make_prompts(prompts, 0), item_id=name_of, uses=estimate) as entries,
     ):
-        async for result in results:
-            say("given", result["id"], result["tokens"])
+        async for entry in entries:
+            assert entry.result is not None
+            say("given", entry.result["id"])
     say("done")
 
 

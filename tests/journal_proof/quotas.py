@@ -6,12 +6,17 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from tests.journal_proof import files
 from tests.journal_proof.life import Life
 from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROGRAM = Path(__file__).with_name("llm_program.py")
 MINUTE = 10.0
@@ -61,6 +66,16 @@ class Bill:
         )
 
 
+def is_counted(starts: int, lines: Sequence[list[str]]) -> bool:
+    """Whether so many calls have started, and a result of later has been given out since."""
+    begun = [number for number, line in enumerate(lines) if line[0] == "start"]
+    if len(begun) < starts:
+        return False
+    since = lines[begun[starts - 1] :]
+    ended = {line[1] for line in since if line[0] == "end"}
+    return any(line[0] == "given" and line[1] in ended for line in since)
+
+
 def run_batch(prompts: int, kills: int, seed: int, folder: Path, *, keep: bool = True) -> Bill:
     """Use the quotas up, and kill and start the program so often.
 
@@ -76,20 +91,21 @@ def run_batch(prompts: int, kills: int, seed: int, folder: Path, *, keep: bool =
             arguments = json.dumps([str(journal), prompts, MINUTE])
             with Life(PROGRAM, port, arguments, PYTHONPATH=str(EXAMPLES)) as life:
                 if number < kills:
-                    life.wait_for(rng.randint(20, 40) + (0 if number else AT_ONCE), "start")
-                    time.sleep(rng.uniform(0, 0.05))
+                    starts = rng.randint(20, 40) + (0 if number else AT_ONCE)
+                    # What has started just now may be forgotten. With the next result, it is committed.
+                    life.wait_until(partial(is_counted, starts))
                     life.kill()
                 else:
                     assert life.finish() == 0, life.errors
             counts = Counter(line[0] for line in life.lines)
-            starts = [int(line[1]) for line in life.lines if line[0] == "start"]
+            begun = [int(line[1]) for line in life.lines if line[0] == "start"]
             given = [int(line[1]) for line in life.lines if line[0] == "given"]
-            bill.repeated += sorted(kept.intersection(starts))
+            bill.repeated += sorted(kept.intersection(begun))
             before, kept = kept, set(files.export(journal))
             bill.lost += sorted((before | {*given}) - kept) if keep else []
             bill.starts += counts["start"]
-            bill.under_way += len(starts) - counts["fail"] - len({*starts} & kept)
-            bill.given = given
+            bill.under_way += len(begun) - counts["fail"] - len({*begun} & kept)
+            bill.given = sorted(given)
         output, errors = server.communicate(timeout=PATIENCE)
     assert errors == ""
     for account in json.loads(output.splitlines()[-1]).values():
