@@ -1,4 +1,4 @@
-"""What a journal costs: a batch with one against without, a second run against the first, a large file against a small."""
+"""What a journal costs: a batch with one against without, a second run against the first, a large file against small."""
 
 from __future__ import annotations
 
