@@ -130,3 +130,20 @@ async def test_reasons_are_kept_by_their_names(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         rows: list[Any] = connection.execute("SELECT step, item_id, reason, error, attempts FROM dead").fetchall()
     assert rows == [("give up", "1", "GAVE_UP", "GiveUp: nothing to be had", 1)]
+
+
+async def test_rows_that_are_deleted_by_hand_run_again_and_are_counted(tmp_path: Path) -> None:
+    calls = Calls()
+    path = tmp_path / "run.sqlite"
+    async with open_journal(path) as journal:
+        await entries_of(journal, calls.fails_for_odd, range(4))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM results WHERE item_id = '2'")
+        connection.execute("DELETE FROM dead WHERE item_id = '3'")
+        connection.commit()
+    calls.items.clear()
+    async with open_journal(path) as journal:
+        assert (journal.statistics().done, journal.statistics().dead) == (1, 1)
+        await entries_of(journal, calls.fails_for_odd, range(4), retry_dead=False)
+        assert (journal.statistics().done, journal.statistics().dead) == (2, 2)
+    assert sorted(calls.items) == [2, 3]

@@ -105,7 +105,7 @@ class Journal(Handle, FixedAttributes, Entered):
         earlier stream and doesn't run again, the error's ``job`` is None.
 
         Entering the block and each step of the iteration are checkpoints. While results from the
-        journal are at hand, other tasks run at least once for every 100 steps. Up to 500 items are
+        journal are at hand, other tasks run at least once for every 100 steps. Up to 900 items are
         taken and looked up at a time, those of an async iterable one by one. If a step is cancelled,
         no result is lost.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._items import Runner
     from ._terms import Terms
 
-AHEAD = 500
+AHEAD = 900
 """How many items are looked up at a time, unless they come from an async iterable."""
 
 

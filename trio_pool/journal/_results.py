@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Read: TypeAlias = "Occurrence | tuple[str, Outcome]"
 """What a reader gets: an occurrence, or the id and the outcome of a known item."""
 
-_IN_A_ROW = 100
+IN_A_ROW = 100
+"""How many results a reader gets before other tasks run."""
 
 
 class Results:
@@ -33,17 +34,18 @@ class Results:
     Attributes:
       current: the known items that have been received in part.
       used_up: whether the last call of `receive` has taken the last that an entry had.
+      in_a_row: how many of these, since other tasks have run.
       known: how many known items have been received.
     """
 
-    __slots__ = ("_entries", "_has_ended", "_in_a_row", "_is_left", "_readers", "current", "known", "used_up")
+    __slots__ = ("_entries", "_has_ended", "_is_left", "_readers", "current", "in_a_row", "known", "used_up")
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
         self._readers = trio.lowlevel.ParkingLot()
         self._has_ended = False
         self._is_left = False
-        self._in_a_row = 0
+        self.in_a_row = 0
         self.current: Known | None = None
         self.used_up: bool = False
         self.known: int = 0
@@ -70,7 +72,7 @@ class Results:
           trio.EndOfChannel: if no more come.
           trio.ClosedResourceError: if the stream's block has been left.
         """
-        self._in_a_row = 0
+        self.in_a_row = 0
         await trio.lowlevel.checkpoint()
         while not (self._entries or self._has_ended or self._is_left):
             await self._readers.park()
@@ -87,24 +89,16 @@ class Results:
         if not self._entries:
             raise trio.EndOfChannel
         first = self._entries[0]
-        read: Read
         if isinstance(first, Known):
-            self.known += 1
-            read = first.outcomes.popleft()
-            self.used_up = not first.outcomes
-            self.current = None if self.used_up else first
-        else:
-            read, self.used_up = first, True
-        if self.used_up:
-            self._entries.popleft()
-        return read
+            self.current = first
+            return self.take_current()
+        self.used_up = True
+        self._entries.popleft()
+        return first
 
-    def take_current(self) -> tuple[str, Outcome] | None:
-        """Return the next of the `current` items; None if it is time to let other tasks run."""
+    def take_current(self) -> tuple[str, Outcome]:
+        """Return the next of the `current` items."""
         assert self.current is not None
-        self._in_a_row += 1
-        if self._in_a_row > _IN_A_ROW:
-            return None
         self.known += 1
         outcomes = self.current.outcomes
         read = outcomes.popleft()
