@@ -63,7 +63,7 @@ def live(journal: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[Line
 
 
 @processes
-@pytest.mark.parametrize("largest", [50_000, 90_000])
+@pytest.mark.parametrize("largest", [80_000, 100_000])
 def test_a_full_disk_ends_the_stream_and_a_life_with_more_room_goes_on_from_all_that_was_given_out(
     journal: Path, largest: int
 ) -> None:
@@ -73,7 +73,8 @@ def test_a_full_disk_ends_the_stream_and_a_life_with_more_room_goes_on_from_all_
             code = life.finish()
         record.add(life.lines, files.export(journal))
         assert (code, life.lines[-1][0]) == (STOPPED, "stopped"), life.errors
-        assert 0 < len(record.kept) < ITEMS - 2
+        assert len(record.kept) < ITEMS - 2
+    assert record.kept
     finish(journal, record)
 
 
