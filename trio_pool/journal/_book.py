@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .._model.handles import Job
     from ._items import Occurrence, Runner
-    from ._store import Dead, Text
+    from ._store import Dead, Row
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +138,7 @@ class Book:
         error.__cause__ = self.failure.__cause__
         return error
 
-    async def find(self, step: str, item_ids: Sequence[str]) -> tuple[list[tuple[str, Text, int]], list[Dead]]:
+    async def find(self, step: str, item_ids: Sequence[str]) -> tuple[list[Row], list[Dead]]:
         """Look items up in the file. A checkpoint.
 
         Raises:

@@ -177,8 +177,8 @@ class JournalFeeder(Feeder):
     def _submit(self, item: Occurrence | Known) -> None:
         """Submit the job of an item, unless its outcome is known or it is under way."""
         book, window = self._terms.book, self._window
-        if isinstance(item, Known):
-            self._known += len(item.outcomes)
+        if isinstance(item, Known) or item.outcome is not None:
+            self._known += len(item.rows) if isinstance(item, Known) else 0
             window.take(item)
             window.keep_back()
             window.release(item)

@@ -15,7 +15,7 @@ from ._store import Dead
 if TYPE_CHECKING:
     from .._model.handles import Job
     from ._errors import JournalError
-    from ._store import Text
+    from ._store import Row, Text
 
 
 class Dumped(NamedTuple):
@@ -150,17 +150,17 @@ class Runner(Protocol):
 
 
 class Known:
-    """Consecutive items of a stream whose outcomes are known, which stand in the stream's window together.
+    """Consecutive items of a stream whose results are in the file, which stand in the stream's window together.
 
     Attributes:
-      outcomes: the items' ids and outcomes.
+      rows: the rows of their results.
     """
 
-    __slots__ = ("_window", "outcomes")
+    __slots__ = ("_window", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, row: Row) -> None:
         self._window: Any = None
-        self.outcomes: deque[tuple[str, Outcome]] = deque()
+        self.rows: deque[Row] = deque((row,))
 
 
 class Work:

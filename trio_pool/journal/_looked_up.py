@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._api.stream_source import END
-from ._items import Kept, Known, Occurrence, Outcome
+from ._items import Kept, Known, Occurrence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._api.stream_source import Items
-    from ._items import Runner
+    from ._items import Outcome, Runner
+    from ._store import Row
     from ._terms import Terms
 
 AHEAD = 900
@@ -45,7 +46,7 @@ class LookedUp:
         # Items that have been looked up, with their ids.
         self._line: deque[tuple[str, Any]] = deque()
         # What is known of the items in line, by their ids; None for nothing.
-        self._ahead: dict[str, Outcome | None] = {}
+        self._ahead: dict[str, Row | Outcome | None] = {}
         # Those of them that are dead and run again.
         self._dead: set[str] = set()
         # What keeps more items from coming: an error, or `END`.
@@ -64,7 +65,7 @@ class LookedUp:
             self._ahead[item_id] = outcome
 
     async def take(self) -> Any:
-        """Return the next `Occurrence`, or `Known` items that come before it, or `END`."""
+        """Return the next `Occurrence`, with its outcome if that is known, or `Known` items before it, or `END`."""
         line, ahead = self._line, self._ahead
         if not line and self._stopped_by is None:
             await self._look_up()
@@ -74,15 +75,16 @@ class LookedUp:
                 raise self._stopped_by
             return END  # noqa: ASYNC910  # its caller runs checkpoints now and then
         item_id, item = line.popleft()
-        outcome = ahead[item_id]
-        if outcome is None:
-            return Occurrence(item, item_id, self._feeder, is_dead=item_id in self._dead)  # noqa: ASYNC910
-        known = Known()
-        add = known.outcomes.append
-        add((item_id, outcome))
-        while line and (outcome := ahead[item_id := line[0][0]]) is not None:
+        found = ahead[item_id]
+        if not isinstance(found, tuple):
+            occurrence = Occurrence(item, item_id, self._feeder, is_dead=item_id in self._dead)
+            occurrence.outcome = found
+            return occurrence  # noqa: ASYNC910
+        known = Known(found)
+        add = known.rows.append
+        while line and type(found := ahead[line[0][0]]) is tuple:
             line.popleft()
-            add((item_id, outcome))
+            add(found)
         return known  # noqa: ASYNC910
 
     async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing
@@ -91,7 +93,7 @@ class LookedUp:
 
     async def _look_up(self) -> None:  # noqa: ASYNC910  # there may be no more items
         """Take some items, and look them up."""
-        ahead = self._ahead = dict[str, "Outcome | None"]()
+        ahead = self._ahead = dict[str, "Row | Outcome | None"]()
         self._dead.clear()
         taken: list[Any] = []
         try:
@@ -120,9 +122,9 @@ class LookedUp:
         except trio.Cancelled as error:
             self._check_asked_for(error)
             raise
-        for item_id, text, attempts in results:
-            if ahead[item_id] is None:
-                ahead[item_id] = Outcome(text, attempts)
+        for found in results:
+            if ahead[found[0]] is None:
+                ahead[found[0]] = found
         for row in dead:
             if ahead[row.item_id] is not None:
                 continue

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._items import Outcome
+    from ._store import Row
 
     Entry: TypeAlias = "Occurrence | Known"
 
-Read: TypeAlias = "Occurrence | tuple[str, Outcome]"
-"""What a reader gets: an occurrence, or the id and the outcome of a known item."""
+Read: TypeAlias = "Occurrence | Row"
+"""What a reader gets: an occurrence, or the row of a known item."""
 
 IN_A_ROW = 100
 """How many results a reader gets before other tasks run."""
@@ -56,7 +56,7 @@ class Results:
         """Add an entry."""
         self._entries.append(entry)
         if self._readers:
-            self._readers.unpark(count=len(entry.outcomes) if isinstance(entry, Known) else 1)
+            self._readers.unpark(count=len(entry.rows) if isinstance(entry, Known) else 1)
 
     def end(self) -> None:
         """Note that no more entries come."""
@@ -96,17 +96,17 @@ class Results:
         self._entries.popleft()
         return first
 
-    def take_current(self) -> tuple[str, Outcome]:
-        """Return the next of the `current` items."""
+    def take_current(self) -> Row:
+        """Return the row of the next of the `current` items."""
         assert self.current is not None
         self.known += 1
-        outcomes = self.current.outcomes
-        read = outcomes.popleft()
-        self.used_up = not outcomes
+        rows = self.current.rows
+        row = rows.popleft()
+        self.used_up = not rows
         if self.used_up:
             self.current = None
             self._entries.popleft()
-        return read
+        return row
 
     def close(self) -> None:
         """Let readers get nothing more, since the block is left."""

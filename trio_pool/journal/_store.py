@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Text: TypeAlias = "str | bytes"
 """A result as it is stored."""
+Row: TypeAlias = "tuple[str, Text, int]"
+"""A row of a result: the item's id, the result, and how many attempts there were."""
 
 APPLICATION_ID = 0x54504A4C  # "TPJL"
 VERSION = 1
@@ -75,13 +77,13 @@ class Changes(NamedTuple):
     """What one transaction writes.
 
     Attributes:
-      results: by steps, rows of an item's id, its result and its attempts.
+      results: by steps, the rows of results.
       dead: the rows of dead items.
       gone: items that may have been dead before, each a step and an item's id.
       levels: the rows of levels.
     """
 
-    results: dict[str, list[tuple[str, Text, int]]]
+    results: dict[str, list[Row]]
     dead: list[Dead]
     gone: list[tuple[str, str]]
     levels: list[Level]
@@ -191,7 +193,7 @@ class Store:
             connection.execute("UPDATE steps SET done = done + ?, dead = dead + ? WHERE step = ?", more)
         connection.executemany("INSERT OR REPLACE INTO levels VALUES (?, ?, ?, ?, ?, ?, ?)", changes.levels)
 
-    def find(self, step: str, item_ids: Sequence[str], *, dead: bool) -> tuple[list[tuple[str, Text, int]], list[Dead]]:
+    def find(self, step: str, item_ids: Sequence[str], *, dead: bool) -> tuple[list[Row], list[Dead]]:
         """Return what is known of these items of a step: the rows of results, and the dead if asked for.
 
         Raises:
@@ -248,7 +250,7 @@ def counts_of(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
     return connection.execute("SELECT step, done, dead FROM steps ORDER BY step").fetchall()
 
 
-def _insert(connection: sqlite3.Connection, step: str, rows: Sequence[tuple[str, Text, int]]) -> int:
+def _insert(connection: sqlite3.Connection, step: str, rows: Sequence[Row]) -> int:
     """Insert results, and return how many were not there before."""
     inserted = start = 0
     for size in _SIZES:

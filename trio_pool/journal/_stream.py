@@ -12,7 +12,7 @@ import trio
 from .._api.streams import Stream
 from .._model.errors import JobCancelledError, JobFailedError
 from ._feeder import ItemsAsTheyEnd, ItemsInOrder, JournalFeeder
-from ._items import Occurrence, Outcome, deal_with
+from ._items import Occurrence, deal_with
 from ._results import IN_A_ROW, Inlet, Results
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .._core.stream_window import Outlet
     from .._model.handles import Job
     from .._model.job_options import ItemSpec
+    from ._items import Outcome
     from ._results import Read
+    from ._store import Text
     from ._terms import Terms
 
 V = TypeVar("V")
@@ -99,10 +101,10 @@ class JournalStream(Stream[V, X]):
         if is_at_hand and not engine.instruments and get_ident() == engine.home.thread:
             await trio.lowlevel.checkpoint_if_cancelled()
             results.in_a_row += 1
-            item_id, outcome = results.take_current()
+            item_id, text, attempts = results.take_current()
             if results.used_up:
                 self._note_read()
-            return self._made(item_id, outcome, is_new=False)
+            return self._made(item_id, text, attempts, is_new=False)
         return await super().__anext__()
 
     def _read(self, entry: Read) -> X:
@@ -112,14 +114,21 @@ class JournalStream(Stream[V, X]):
         return self._given(entry)
 
     def _given(self, entry: Read) -> X:
-        if isinstance(entry, Occurrence):
-            assert entry.outcome is not None
-            return self._made(entry.item_id, entry.outcome, is_new=entry.is_new)
-        return self._made(*entry, is_new=False)
+        if not isinstance(entry, Occurrence):
+            return self._made(*entry, is_new=False)
+        outcome = entry.outcome
+        assert outcome is not None
+        if outcome.text is None:
+            return self._without_result(entry, outcome)
+        return self._made(entry.item_id, outcome.text, outcome.attempts, is_new=entry.is_new)
 
     @abc.abstractmethod
-    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> X:
-        """Convert the outcome of an item to the value that a reader gets."""
+    def _made(self, item_id: str, text: Text, attempts: int, *, is_new: bool) -> X:
+        """Make what a reader gets for an item with a result."""
+
+    @abc.abstractmethod
+    def _without_result(self, occurrence: Occurrence, outcome: Outcome) -> X:
+        """Make what a reader gets for an item without a result, or raise why there is none."""
 
 
 class MappedByJournal(JournalStream[V, V]):
@@ -129,10 +138,11 @@ class MappedByJournal(JournalStream[V, V]):
 
     _order = ItemsInOrder
 
-    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> V:
-        if outcome.text is None:
-            raise outcome.error()
-        return self._terms.load(item_id, outcome.text)  # type: ignore[no-any-return]
+    def _made(self, item_id: str, text: Text, attempts: int, *, is_new: bool) -> V:
+        return self._terms.load(item_id, text)  # type: ignore[no-any-return]
+
+    def _without_result(self, occurrence: Occurrence, outcome: Outcome) -> V:
+        raise outcome.error()
 
 
 class CompletedByJournal(JournalStream[V, "Entry[V]"]):
@@ -142,14 +152,13 @@ class CompletedByJournal(JournalStream[V, "Entry[V]"]):
 
     _order = ItemsAsTheyEnd
 
-    def _made(self, item_id: str, outcome: Outcome, *, is_new: bool) -> Entry[V]:
-        result: V | None = None
-        error: JobFailedError | JobCancelledError | None = None
-        if outcome.text is None:
-            reason = outcome.error()
-            if not isinstance(reason, (JobFailedError, JobCancelledError)):
-                raise reason
-            error = reason
-        else:
-            result = self._terms.load(item_id, outcome.text)
-        return Entry(item_id=item_id, result=result, error=error, is_new=is_new, attempts=outcome.attempts)
+    def _made(self, item_id: str, text: Text, attempts: int, *, is_new: bool) -> Entry[V]:
+        result: V = self._terms.load(item_id, text)
+        return Entry(item_id=item_id, result=result, error=None, is_new=is_new, attempts=attempts)
+
+    def _without_result(self, occurrence: Occurrence, outcome: Outcome) -> Entry[V]:
+        error = outcome.error()
+        if not isinstance(error, (JobFailedError, JobCancelledError)):
+            raise error
+        is_new, attempts = occurrence.is_new, outcome.attempts
+        return Entry(item_id=occurrence.item_id, result=None, error=error, is_new=is_new, attempts=attempts)
