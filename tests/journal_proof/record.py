@@ -23,7 +23,7 @@ class Record:
         kept: The results in the journal after the last life, by their items.
         given: The items whose results, and ``dead`` those whose errors, were given out in any life.
         runs: How often an item was begun; an attempt that follows a failed one is no run of its own.
-        under_way: The runs that a killed life left without a result in the journal.
+        under_way: The runs that were cancelled by Ctrl-C, or that a killed life left without a result in the journal.
         over: Those of them whose function had returned, and whose result was not committed yet.
         most_over: The most of them at one kill.
         faults: What was wrong, in words.
@@ -40,6 +40,7 @@ class Record:
     faults: list[str] = field(default_factory=list[str])
     _ended: set[int] = field(default_factory=set[int])
     _begun: list[set[int]] = field(default_factory=list[set[int]])
+    _started: list[set[int]] = field(default_factory=list[set[int]])
     _dead_counts: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def add(self, lines: Sequence[Line], kept: Mapping[int, object]) -> None:
@@ -67,7 +68,7 @@ class Record:
             self._note(f"{len(self.kept)} results are kept, not those of the {self.items} items that can be done")
         for life, dead in self._dead_counts:
             # Those that were dead at the opening are those that have run, and have not run from then on.
-            before = set[int]().union(*self._begun[:life]) - set[int]().union(*self._begun[life:])
+            before = set[int]().union(*self._begun[:life]) - set[int]().union(*self._started[life:])
             if dead != len(set(filter(is_poisoned, before))):
                 self._note(f"life {life} opened with {dead} dead ones")
         # Poisoned ones under way are those that ran again: they run until they are dead.
@@ -78,10 +79,15 @@ class Record:
 
     def _check_runs(self, lines: Sequence[Line]) -> set[int]:
         begun: set[int] = set()
+        started: set[int] = set()
         failed: set[int] = set()
-        for number, kind in ((int(line[1]), line[0]) for line in lines if line[0] in ("start", "fail", "end")):
+        for number, kind in ((int(line[1]), line[0]) for line in lines if line[0] in ("start", "fail", "cut", "end")):
             if kind == "fail":
                 failed.add(number)
+            elif kind == "cut":  # another stream that waited for it may run it
+                begun.discard(number)
+                failed.discard(number)
+                self.under_way += 1
             elif kind == "end":
                 self._ended.add(number)
             elif number in failed:
@@ -90,11 +96,13 @@ class Record:
                 if number in begun:
                     self._note(f"{number} ran twice in one life")
                 begun.add(number)
+                started.add(number)
                 self.runs += 1
         for what, done in (("kept", set(self.kept)), ("given out", self.given), ("given out as dead", self.dead)):
-            if again := begun & done:
+            if again := started & done:
                 self._note(f"{sorted(again)} ran again though {what}")
         self._begun.append(begun)
+        self._started.append(started)
         return begun
 
     def _check_given(self, lines: Iterable[Line]) -> None:

@@ -63,6 +63,16 @@ def test_two_lives_in_which_all_is_right_pass_and_what_was_under_way_is_counted(
     assert (record.runs, record.under_way, record.over) == (ITEMS + 12 - kept, 12 - kept, 10 - kept)
 
 
+def test_a_run_that_was_cancelled_was_under_way_and_another_stream_may_run_the_item_at_once() -> None:
+    record = Record(ITEMS)
+    record.add([*first_life(), ["cut", "11"], ["start", "11"], ["cut", "11"]], values(*range(10)))
+    record.add(second_life(10), WHOLE)
+    record.finish(second_life(10))
+
+    assert record.faults == []
+    assert (record.runs, record.under_way, record.over) == (ITEMS + 3, 3, 0)
+
+
 @pytest.mark.parametrize(
     ("first", "kept", "second", "at_last", "words"),
     [
