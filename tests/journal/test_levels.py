@@ -293,3 +293,17 @@ async def test_a_pool_may_use_two_journals(tmp_path: Path, wall: WallClock) -> N
                 assert len([result async for result in results]) == 2
     for path in (one, two):
         assert await after(path, rate_limit=QUOTA) == 2
+
+
+async def test_names_that_are_no_unicode_are_told_apart_all_the_same(tmp_path: Path, wall: WallClock) -> None:
+    path = tmp_path / "run.sqlite"
+    await use(path, 8, rate_limit=QUOTA, name="\ud800")
+    assert await after(path, rate_limit=QUOTA, name="\ud801") == 10
+    assert await after(path, rate_limit=QUOTA, name="\ud800", first=100) == 2
+
+
+async def test_levels_that_are_due_after_the_end_are_left(tmp_path: Path, wall: WallClock) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal:
+        pass
+    journal._book._on_levels_due()
+    assert not journal._book.levels._pools
