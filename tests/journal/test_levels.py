@@ -6,7 +6,7 @@ import math
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -66,7 +66,8 @@ async def use(path: Path, calls: int, **pool: Any) -> None:
 
 
 async def after(path: Path, *, resources: Any = ("a",), first: int = 0, **pool: Any) -> int:
-    async with open_journal(path) as journal, open_pool(resources, **pool) as each:
+    opening = cast("Any", open_pool)
+    async with open_journal(path) as journal, opening(resources, **pool) as each:
         return await starts(journal, each, first=first)
 
 

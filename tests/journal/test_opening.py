@@ -209,6 +209,21 @@ def test_a_path_is_text(path: Any) -> None:
         open_journal(path)
 
 
+NAMELESS: Any = eval("lambda item: item")
+
+
+def as_it_is(item: int) -> int:
+    return item
+
+
+def no_unicode(item: int) -> str:
+    return "\ud800"
+
+
+def fails(item: int) -> str:
+    raise ZeroDivisionError("division by zero")
+
+
 async def test_wrong_arguments_are_errors_at_once(tmp_path: Path) -> None:
     async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
         double: Any = Calls().double
@@ -223,7 +238,7 @@ async def test_wrong_arguments_are_errors_at_once(tmp_path: Path) -> None:
             (TypeError, "item_id must be callable", partial(wrong, pool, double, [], item_id=7)),
             (TypeError, "retry_dead must be a bool", partial(wrong, pool, double, [], retry_dead=1)),
             (TypeError, "unexpected keyword argument 'colour'", partial(wrong, pool, double, [], colour=1)),
-            (ValueError, "step is required", partial(wrong, pool, lambda item: double(item), [])),
+            (ValueError, "step is required", partial(wrong, pool, NAMELESS, [])),
         ]:
             with pytest.raises(error, match=match):
                 call()
@@ -239,9 +254,9 @@ async def test_ids_must_be_text(tmp_path: Path) -> None:
         return ""
 
     async with open_journal(tmp_path / "run.sqlite") as journal:
-        await ends_with("item_id must make a str of the item 1, got 1", item_id=lambda item: item)
-        await ends_with("UTF-8", ValueError, item_id=lambda _: "\ud800")
-        await ends_with("division", ZeroDivisionError, item_id=lambda item: str(1 // (item - 1)))
+        await ends_with("item_id must make a str of the item 1, got 1", item_id=as_it_is)
+        await ends_with("UTF-8", ValueError, item_id=no_unicode)
+        await ends_with("division", ZeroDivisionError, item_id=fails)
         await ends_with("not an async one", item_id=later)
     async with open_journal(tmp_path / "other.sqlite", dumps=pickle.dumps, loads=pickle.loads) as journal:
         await ends_with("item_id is required")

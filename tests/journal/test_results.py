@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def name_of(item: int) -> str:
+    return f"item {item}"
+
+
 async def test_results_come_in_the_order_of_the_items(tmp_path: Path) -> None:
     calls = Calls()
     async with open_journal(tmp_path / "run.sqlite") as journal:
@@ -83,7 +87,7 @@ async def test_results_belong_to_a_step_and_an_item(tmp_path: Path) -> None:
     async with open_journal(path) as journal:
         await run_batch(journal, calls.double, [1], step="first")
         await run_batch(journal, calls.double, [1], step="second")
-        await run_batch(journal, calls.double, [1], step="second", item_id=lambda item: f"item {item}")
+        await run_batch(journal, calls.double, [1], step="second", item_id=name_of)
     assert calls.items == [1, 1, 1]
     assert results_in(path) == {("first", "1"): "2", ("second", "1"): "2", ("second", "item 1"): "2"}
 
@@ -209,7 +213,7 @@ async def test_options_may_be_functions_of_the_item(tmp_path: Path) -> None:
         return item
 
     async with open_journal(tmp_path / "run.sqlite") as journal:
-        await run_batch(journal, note, [1, 2], name=lambda item: f"item {item}", workers=1)
+        await run_batch(journal, note, [1, 2], name=name_of, workers=1)
     assert names == ["item 1", "item 2"]
 
 

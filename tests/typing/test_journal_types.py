@@ -69,26 +69,22 @@ async def test_slots_give_no_resource(tmp_path: Path) -> None:
 
 
 async def test_items_must_be_those_of_the_function(tmp_path: Path) -> None:
-    async with (
-        open_journal(tmp_path / "run.sqlite") as journal,
-        open_pool(1, on_dead="keep") as pool,
-        journal.map(pool, size_of, [3]) as sizes,
-    ):  # type: ignore[arg-type]
-        with pytest.raises(JobFailedError, match="TypeError"):
-            await anext(sizes)
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1, on_dead="keep") as pool:
+        block: AbstractAsyncContextManager[AsyncIterator[int]] = journal.map(pool, size_of, [3])  # type: ignore[arg-type]
+        async with block as sizes:
+            with pytest.raises(JobFailedError, match="TypeError"):
+                await anext(sizes)
 
 
 async def test_the_id_of_an_item_is_text(tmp_path: Path) -> None:
     def number_of(url: str) -> int:
         return len(url)
 
-    async with (
-        open_journal(tmp_path / "run.sqlite") as journal,
-        open_pool(1) as pool,
-        journal.map(pool, size_of, ["/a"], item_id=number_of) as sizes,
-    ):  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="item_id must make a str"):
-            await anext(sizes)
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
+        block: AbstractAsyncContextManager[AsyncIterator[int]] = journal.map(pool, size_of, ["/a"], item_id=number_of)  # type: ignore[arg-type]
+        async with block as sizes:
+            with pytest.raises(TypeError, match="item_id must make a str"):
+                await anext(sizes)
 
 
 async def test_what_is_kept_is_text_or_bytes(tmp_path: Path) -> None:

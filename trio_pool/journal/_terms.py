@@ -73,7 +73,7 @@ class Terms:
 
     def dump(self, value: Any) -> Dumped:
         """Return a result with its text; called within the attempt."""
-        text: object = self._dumps(value)
+        text: Any = self._dumps(value)
         plain: Text
         if isinstance(text, str):
             if not text.isascii():
