@@ -317,10 +317,14 @@ async def test_a_second_process_gets_the_pid_of_the_first(tmp_path: Path) -> Non
     assert holder.stdin is not None
     assert holder.stdout is not None
     async with holder.stdin, holder.stdout:
-        assert await holder.stdout.receive_some() == b"locked\n"
-        assert f"is in use by another process, with the pid {holder.pid}" in await refused(path)
-        holder.kill()
-        await holder.wait()
+        try:
+            said = await holder.stdout.receive_some()
+            words = await refused(path)
+        finally:
+            holder.kill()
+            await holder.wait()
+    assert said.startswith(b"locked")
+    assert f"is in use by another process, with the pid {holder.pid}" in words
     async with open_journal(path):
         pass
 
@@ -350,7 +354,7 @@ async def test_a_lock_that_can_not_be_written_is_an_error(tmp_path: Path, monkey
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_lock.os, "ftruncate", full)
+        patch.setattr(os, "ftruncate", full)
         assert "No space left on device" in await refused(tmp_path / "run.sqlite")
     async with open_journal(tmp_path / "run.sqlite"):
         pass

@@ -269,6 +269,7 @@ async def _wait_shielded(event: trio.Event) -> KeyboardInterrupt | None:
         while True:
             try:
                 await event.wait()
-                return interrupt
+                break
             except KeyboardInterrupt as error:
                 interrupt = error
+    return interrupt
