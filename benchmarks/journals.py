@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 import tracemalloc
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +62,11 @@ def against_map(scale: Scale) -> Figure:
 def again(scale: Scale) -> Figure:
     """The processor time per item of a second run against the first; once, since there are many."""
     with tempfile.TemporaryDirectory() as folder:
-        run = partial(trio.run, run_through, Path(folder) / "run.sqlite", scale.remembered, Stopwatch)
+        path = Path(folder) / "run.sqlite"
+
+        def run() -> float:
+            return trio.run(run_through, path, scale.remembered, Stopwatch)
+
         first = settled(run)
         return ratio([(settled(run), first)])
 

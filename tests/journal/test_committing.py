@@ -253,3 +253,17 @@ async def test_entries_of_an_earlier_run_are_not_new(tmp_path: Path) -> None:
         async with open_journal(tmp_path / "run.sqlite") as journal:
             entries = await entries_of(journal, Calls().double, range(3))
             assert [entry.is_new for entry in entries] == [is_new] * 3
+
+
+async def test_an_error_that_no_reader_has_got_is_one_of_the_journals_block(tmp_path: Path) -> None:
+    """A stream is open, but nobody reads it any more."""
+    with pytest.raises(JournalError, match="full"):
+        await read_nothing(tmp_path / "run.sqlite")
+
+
+async def read_nothing(path: Path) -> None:
+    with gated_writes() as gate:
+        gate.fail(FULL)
+        async with open_journal(path) as journal, open_pool(2) as pool, journal.map(pool, Calls().double, [1]):
+            while journal._book.failure is None:  # noqa: ASYNC110  # it is the disk that is waited for
+                await trio.sleep(0.001)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,18 @@ import trio
 import trio.testing
 
 from tests.journal.batches import EITHER, Calls, collect, gated_writes, result_of, results_in, run_batch, slots
-from trio_pool import JobCancelledError, JobDeadlockError, PoolClosedError, current_job, open_pool
-from trio_pool.journal import JournalError, open_journal
+from trio_pool import (
+    JobCancelledError,
+    JobDeadlockError,
+    NoEligibleWorkerError,
+    PoolClosedError,
+    current_job,
+    open_pool,
+)
+from trio_pool.journal import JournalError, _store, open_journal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
 
@@ -309,3 +318,110 @@ async def test_a_stream_of_results_is_read_in_its_block(tmp_path: Path) -> None:
             assert await anext(results) == 0
         with pytest.raises(trio.ClosedResourceError, match="has been left"):
             await anext(results)
+
+
+async def test_a_stream_takes_over_an_item_that_was_refused(tmp_path: Path) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
+        await pool.workers[0].remove()
+        async with journal.map(pool, Calls().double, [1], step="double") as results:
+            with pytest.raises(NoEligibleWorkerError):
+                await anext(results)
+        assert await run_batch(journal, Calls().double, [1], step="double") == [2]
+
+
+async def test_an_item_that_is_refused_when_it_would_run_again_ends_with_the_reason(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal, slots(1) as pool, open_pool(1) as other:
+        async with journal.map(pool, trio.sleep, [10], step="sleep"):
+            await trio.testing.wait_all_tasks_blocked()
+            stream = journal.as_completed(other, trio.sleep, [10], step="sleep")
+            entries = await stream.__aenter__()
+            await trio.testing.wait_all_tasks_blocked()
+            await other.workers[0].remove()
+        with pytest.raises(NoEligibleWorkerError):
+            await anext(entries)
+        await stream.__aexit__(None, None, None)
+
+
+async def test_a_stream_of_a_pool_that_is_closed_can_not_be_entered(tmp_path: Path) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
+        pool.cancel()
+        with trio.CancelScope(shield=True), pytest.raises(PoolClosedError):
+            async with journal.map(pool, Calls().double, [1]):
+                pass
+
+
+async def test_the_reader_of_a_stream_in_a_job_goes_on_when_a_result_is_committed(tmp_path: Path) -> None:
+    """The awaited jobs have ended, and the reader waits for the disk."""
+    with gated_writes() as gate:
+        async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2) as pool:
+
+            async def total(items: list[int], name: str) -> int:
+                async with getattr(journal, name)(pool, Calls().double, items, step="double") as results:
+                    return sum(await collect(results))
+
+            for name in ("map", "as_completed"):
+                gate.close()
+                job = await pool.submit(total, [len(name), 1], name)
+                await trio.to_thread.run_sync(gate.has_come.wait)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.open()
+                assert await job.wait() == 2 * len(name) + 2
+
+
+def press_ctrl_c_then(fn: Callable[[], object]) -> None:
+    """Press Ctrl-C when everything waits, and then call a function."""
+
+    async def press() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGINT)
+        await trio.testing.wait_all_tasks_blocked()
+        fn()
+
+    trio.lowlevel.spawn_system_task(press)
+
+
+def test_ctrl_c_at_the_end_of_the_journal_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+
+    async def main() -> None:
+        async with open_journal(path) as journal, open_pool(1) as pool:
+            gate.close()
+            async with journal.map(pool, Calls().double, [1], step="double"):
+                await trio.to_thread.run_sync(gate.has_come.wait)
+            press_ctrl_c_then(gate.open)
+
+    with gated_writes() as gate, pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert results_in(path) == {("double", "1"): "2"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_ctrl_c_while_the_journal_is_opened_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    may_open = threading.Event()
+    opens = _store.Store.open
+
+    def waits(store: _store.Store, now: float) -> None:
+        may_open.wait()
+        if fails:
+            raise JournalError("no")
+        opens(store, now)
+
+    async def main() -> None:
+        press_ctrl_c_then(may_open.set)
+        async with open_journal(tmp_path / "run.sqlite"):
+            raise AssertionError
+
+    monkeypatch.setattr(_store.Store, "open", waits)
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    monkeypatch.undo()
+
+    async def again() -> None:
+        async with open_journal(tmp_path / "run.sqlite"):
+            pass
+
+    trio.run(again)

@@ -6,7 +6,7 @@ import math
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -66,7 +66,8 @@ async def use(path: Path, calls: int, **pool: Any) -> None:
 
 
 async def after(path: Path, *, resources: Any = ("a",), first: int = 0, **pool: Any) -> int:
-    async with open_journal(path) as journal, open_pool(resources, **pool) as each:
+    opening = cast("Any", open_pool)
+    async with open_journal(path) as journal, opening(resources, **pool) as each:
         return await starts(journal, each, first=first)
 
 
@@ -293,3 +294,17 @@ async def test_a_pool_may_use_two_journals(tmp_path: Path, wall: WallClock) -> N
                 assert len([result async for result in results]) == 2
     for path in (one, two):
         assert await after(path, rate_limit=QUOTA) == 2
+
+
+async def test_names_that_are_no_unicode_are_told_apart_all_the_same(tmp_path: Path, wall: WallClock) -> None:
+    path = tmp_path / "run.sqlite"
+    await use(path, 8, rate_limit=QUOTA, name="\ud800")
+    assert await after(path, rate_limit=QUOTA, name="\ud801") == 10
+    assert await after(path, rate_limit=QUOTA, name="\ud800", first=100) == 2
+
+
+async def test_levels_that_are_due_after_the_end_are_left(tmp_path: Path, wall: WallClock) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal:
+        pass
+    journal._book._on_levels_due()
+    assert not journal._book.levels._pools

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.journal.batches import gated_writes, results_in
 from trio_pool import Discard, JobCancelledError, JobFailedError, PoolClosedError, RetryPolicy, SlotPool, open_pool
 from trio_pool._basics.exceptions import leaves
-from trio_pool.journal import Entry, Journal, JournalError, open_journal
+from trio_pool.journal import Journal, JournalError, open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,11 +145,10 @@ class Life:
                         continue
                     except StopAsyncIteration:
                         break
-                    if isinstance(result, Entry):
-                        if result.error is None:
-                            self.note(cast("int", result.result))
-                    else:
+                    if call == journal.map:
                         self.note(result)
+                    elif result.error is None:
+                        self.note(result.result)
         except PoolClosedError:
             return
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 import warnings
 from contextlib import closing
@@ -16,7 +18,7 @@ import trio
 
 from tests.journal.batches import Calls, collect, results_in, run_batch
 from trio_pool import PoolError, open_pool
-from trio_pool.journal import Journal, JournalError, open_journal
+from trio_pool.journal import Journal, JournalError, _lock, open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,6 +209,21 @@ def test_a_path_is_text(path: Any) -> None:
         open_journal(path)
 
 
+NAMELESS: Any = eval("lambda item: item")
+
+
+def as_it_is(item: int) -> int:
+    return item
+
+
+def no_unicode(item: int) -> str:
+    return "\ud800"
+
+
+def fails(item: int) -> str:
+    raise ZeroDivisionError("division by zero")
+
+
 async def test_wrong_arguments_are_errors_at_once(tmp_path: Path) -> None:
     async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
         double: Any = Calls().double
@@ -221,7 +238,7 @@ async def test_wrong_arguments_are_errors_at_once(tmp_path: Path) -> None:
             (TypeError, "item_id must be callable", partial(wrong, pool, double, [], item_id=7)),
             (TypeError, "retry_dead must be a bool", partial(wrong, pool, double, [], retry_dead=1)),
             (TypeError, "unexpected keyword argument 'colour'", partial(wrong, pool, double, [], colour=1)),
-            (ValueError, "step is required", partial(wrong, pool, lambda item: double(item), [])),
+            (ValueError, "step is required", partial(wrong, pool, NAMELESS, [])),
         ]:
             with pytest.raises(error, match=match):
                 call()
@@ -237,9 +254,9 @@ async def test_ids_must_be_text(tmp_path: Path) -> None:
         return ""
 
     async with open_journal(tmp_path / "run.sqlite") as journal:
-        await ends_with("item_id must make a str of the item 1, got 1", item_id=lambda item: item)
-        await ends_with("UTF-8", ValueError, item_id=lambda _: "\ud800")
-        await ends_with("division", ZeroDivisionError, item_id=lambda item: str(1 // (item - 1)))
+        await ends_with("item_id must make a str of the item 1, got 1", item_id=as_it_is)
+        await ends_with("UTF-8", ValueError, item_id=no_unicode)
+        await ends_with("division", ZeroDivisionError, item_id=fails)
         await ends_with("not an async one", item_id=later)
     async with open_journal(tmp_path / "other.sqlite", dumps=pickle.dumps, loads=pickle.loads) as journal:
         await ends_with("item_id is required")
@@ -281,3 +298,76 @@ def test_a_journal_belongs_to_its_trio_run(tmp_path: Path) -> None:
                     pass
 
     trio.run(opens)
+
+
+HOLDER = """
+import fcntl, os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.lockf(file, fcntl.LOCK_EX)
+os.write(file, str(os.getpid()).encode())
+print("locked", flush=True)
+input()
+"""
+
+
+async def test_a_second_process_gets_the_pid_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    command = [sys.executable, "-c", HOLDER, f"{path}.lock"]
+    holder = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    async with holder.stdin, holder.stdout:
+        try:
+            said = await holder.stdout.receive_some()
+            words = await refused(path)
+        finally:
+            holder.kill()
+            await holder.wait()
+    assert said.startswith(b"locked")
+    assert f"is in use by another process, with the pid {holder.pid}" in words
+    async with open_journal(path):
+        pass
+
+
+async def test_a_lock_that_is_removed_at_that_moment_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that had the journal before removes the lock's file while this one waits for it."""
+    path = tmp_path / "run.sqlite"
+    is_at = _lock._is_at
+    looked: list[bool] = []
+
+    def first_not(name: str, file: int) -> bool:
+        if not looked:
+            os.remove(name)
+        looked.append(is_at(name, file))
+        return looked[-1]
+
+    monkeypatch.setattr(_lock, "_is_at", first_not)
+    async with open_journal(path):
+        assert (tmp_path / "run.sqlite.lock").read_text() == f"{os.getpid()}\n"
+    assert looked == [False, True]
+
+
+async def test_a_lock_that_can_not_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, length: int) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        assert "No space left on device" in await refused(tmp_path / "run.sqlite")
+    async with open_journal(tmp_path / "run.sqlite"):
+        pass
+
+
+async def test_what_is_looked_up_after_the_file_was_closed_is_an_error(tmp_path: Path) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal:
+        await run_batch(journal, Calls().double, [1], step="double")
+    with pytest.raises(JournalError, match="is closed"):
+        journal._book._store.find("double", ["1"], dead=False)
+
+
+async def test_a_step_must_be_text_that_can_be_stored(tmp_path: Path) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
+        with pytest.raises(ValueError, match="step must be text that can be stored as UTF-8"):
+            journal.map(pool, Calls().double, [1], step="\ud800")

@@ -20,11 +20,16 @@ from trio_pool import (
     current_job,
     open_pool,
 )
-from trio_pool.journal import JournalError, open_journal
+from trio_pool.journal import JournalError, _terms, open_journal
+from trio_pool.planning import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
+
+
+def name_of(item: int) -> str:
+    return f"item {item}"
 
 
 async def test_results_come_in_the_order_of_the_items(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ async def test_results_belong_to_a_step_and_an_item(tmp_path: Path) -> None:
     async with open_journal(path) as journal:
         await run_batch(journal, calls.double, [1], step="first")
         await run_batch(journal, calls.double, [1], step="second")
-        await run_batch(journal, calls.double, [1], step="second", item_id=lambda item: f"item {item}")
+        await run_batch(journal, calls.double, [1], step="second", item_id=name_of)
     assert calls.items == [1, 1, 1]
     assert results_in(path) == {("first", "1"): "2", ("second", "1"): "2", ("second", "item 1"): "2"}
 
@@ -208,7 +213,7 @@ async def test_options_may_be_functions_of_the_item(tmp_path: Path) -> None:
         return item
 
     async with open_journal(tmp_path / "run.sqlite") as journal:
-        await run_batch(journal, note, [1, 2], name=lambda item: f"item {item}", workers=1)
+        await run_batch(journal, note, [1, 2], name=name_of, workers=1)
     assert names == ["item 1", "item 2"]
 
 
@@ -402,3 +407,66 @@ async def test_a_partial_needs_a_name_for_its_results(tmp_path: Path) -> None:
             journal.map(pool, partial(add, 1), [1])
         async with journal.map(pool, partial(add, 1), [1], step="add") as results:
             assert await collect(results) == [2]
+
+
+async def test_a_result_that_is_too_large_to_be_stored_fails_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_terms, "_MOST", 10)
+    async with open_journal(tmp_path / "run.sqlite", dumps=lambda value: b"x" * value, loads=len) as journal:
+        entries = await entries_of(journal, Calls().double, [5, 6], item_id=str)
+    assert entries[0].error is None
+    assert "at most 10 characters or bytes of a result, got 12" in str(entries[1].error)
+
+
+async def test_items_that_are_cancelled_while_they_are_looked_up_end_the_stream(tmp_path: Path) -> None:
+    async def items() -> AsyncGenerator[int]:
+        with trio.CancelScope() as scope:
+            yield 0
+            scope.cancel()
+            yield 1
+
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        slots() as pool,
+        journal.map(pool, Calls().double, items()) as results,
+    ):
+        assert await anext(results) == 0
+        with pytest.raises(RuntimeError, match="the items of a stream were cancelled"):
+            await anext(results)
+
+
+async def test_an_item_that_died_is_given_out_where_it_was_looked_up_before(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Items stand in line for room when one of them dies in another stream."""
+
+    async def fails(item: int) -> int:
+        calls.append(item)
+        await trio.sleep(1)
+        raise ValueError(item)
+
+    calls: list[int] = []
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        slots(2) as pool,
+        journal.as_completed(pool, fails, [1, 2], step="fails") as first,
+        journal.as_completed(pool, fails, [3, 2, 1], step="fails", buffer=1) as second,
+    ):
+        assert [type(entry.error) async for entry in first] == [JobFailedError] * 2
+        assert [type(entry.error) async for entry in second] == [JobFailedError] * 3
+    assert sorted(calls) == [1, 2, 3]
+
+
+async def test_a_recorder_sees_a_stream_of_the_pool(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async def nap(item: int) -> int:
+        await trio.sleep(item)
+        return item
+
+    recorder = Recorder(tmp_path / "run.jsonl")
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(2, instruments=[recorder]) as pool:
+        for _ in range(2):
+            async with journal.map(pool, nap, [1, 2, 3], step="nap") as results:
+                assert await collect(results) == [1, 2, 3]
+    replay = await trio.to_thread.run_sync(recorder.recording().replay)
+    assert replay.statistics.succeeded == 3

@@ -68,27 +68,24 @@ async def test_slots_give_no_resource(tmp_path: Path) -> None:
             assert_type(entries, AsyncIterator[Entry[int]])
 
 
+async def read_one(block: AbstractAsyncContextManager[AsyncIterator[Any]]) -> None:
+    async with block as results:
+        await anext(results)
+
+
 async def test_items_must_be_those_of_the_function(tmp_path: Path) -> None:
-    async with (
-        open_journal(tmp_path / "run.sqlite") as journal,
-        open_pool(1, on_dead="keep") as pool,
-        journal.map(pool, size_of, [3]) as sizes,
-    ):  # type: ignore[arg-type]
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1, on_dead="keep") as pool:
         with pytest.raises(JobFailedError, match="TypeError"):
-            await anext(sizes)
+            await read_one(journal.map(pool, size_of, [3]))  # type: ignore[arg-type]
 
 
 async def test_the_id_of_an_item_is_text(tmp_path: Path) -> None:
     def number_of(url: str) -> int:
         return len(url)
 
-    async with (
-        open_journal(tmp_path / "run.sqlite") as journal,
-        open_pool(1) as pool,
-        journal.map(pool, size_of, ["/a"], item_id=number_of) as sizes,
-    ):  # type: ignore[arg-type]
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
         with pytest.raises(TypeError, match="item_id must make a str"):
-            await anext(sizes)
+            await read_one(journal.map(pool, size_of, ["/a"], item_id=number_of))  # type: ignore[arg-type]
 
 
 async def test_what_is_kept_is_text_or_bytes(tmp_path: Path) -> None:

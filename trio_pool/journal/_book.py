@@ -101,7 +101,7 @@ class Book:
         self.writer.start()
         interrupt = await _wait_shielded(self.writer.opened)
         if self.writer.failure is not None:
-            raise self.writer.failure
+            raise self.writer.failure if interrupt is None else interrupt
         self.deaths = self._store.last_death
         self._counts = {step: Count(done, dead) for step, done, dead in self._store.counts}
         self.levels.begin(self._store.levels)
@@ -128,12 +128,12 @@ class Book:
         if self.is_closed:
             raise JournalError(f"the journal {self.path!r} is closed")
         if self.failure is not None:
-            raise self.told()
+            self.is_told = True
+            raise self.failure_for_one()
 
-    def told(self) -> JournalError:
-        """Return the error of the file, for a caller."""
+    def failure_for_one(self) -> JournalError:
+        """Return the error of the file, for one reader."""
         assert self.failure is not None
-        self.is_told = True
         error = JournalError(str(self.failure))
         error.__cause__ = self.failure.__cause__
         return error
@@ -266,10 +266,10 @@ async def _wait_shielded(event: trio.Event) -> KeyboardInterrupt | None:
     """Wait for an event whatever happens; return a Ctrl-C that has come meanwhile. A checkpoint."""
     interrupt: KeyboardInterrupt | None = None
     with trio.CancelScope(shield=True):
-        await trio.lowlevel.checkpoint()
-        while not event.is_set():
+        while True:
             try:
                 await event.wait()
+                break
             except KeyboardInterrupt as error:
                 interrupt = error
     return interrupt

@@ -118,7 +118,7 @@ class JournalFeeder(Feeder):
         """End the stream with an error, after the results that can be read: by default, that of the journal."""
         self._is_cut_off = True
         if self._task.failure is None:
-            self._task.failure = self._terms.book.told() if error is None else error
+            self._task.failure = self._terms.book.failure_for_one() if error is None else error
         self._end()
         self._window.cut_off()
 

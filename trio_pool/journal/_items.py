@@ -50,20 +50,18 @@ class Outcome:
 class Ended(Outcome):
     """The outcome of an item whose job has ended without a result in this process."""
 
-    __slots__ = ("job",)
-
-    job: Job[Any]
+    __slots__ = ("_ended", "job")
 
     def __init__(self, job: Job[Any]) -> None:
         super().__init__(None, job.attempt_count)
-        self.job = job
+        self._ended = self.job = job
 
     def error(self) -> Exception:
         """Return the error of the job, whose outcome then counts as dealt with."""
-        if self.job.state is not JobState.DEAD:
-            return JobCancelledError(self.job)
-        deal_with(self.job)
-        return failure_of(self.job)
+        if self._ended.state is not JobState.DEAD:
+            return JobCancelledError(self._ended)
+        deal_with(self._ended)
+        return failure_of(self._ended)
 
 
 class Kept(Outcome):

@@ -19,7 +19,7 @@ from .._runtime.block import Block
 from . import _json
 from ._book import Book
 from ._stream import CompletedByJournal, MappedByJournal
-from ._terms import Terms
+from ._terms import Terms, check_encodable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
@@ -207,6 +207,7 @@ class Journal(Handle, FixedAttributes, Entered):
             validate.call("item_id", item_id)
         validate.instance("retry_dead", retry_dead, bool)
         name = validate.word("step", step) or _name_of(fn)
+        check_encodable("step", name)
         return Terms(self._book, name, item_id, bool(retry_dead), self._dumps, self._loads)
 
     def __repr__(self) -> str:

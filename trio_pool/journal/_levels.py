@@ -183,13 +183,18 @@ class PoolLevels:
             return
         for unit, place, limit, meter in meters.placed():
             if isinstance(limit, SharedRateLimit) and limit.name is not None:
-                yield ("", f"shared {limit.name}", unit or "", 0), limit, meter
+                yield ("", _storable(f"shared {limit.name}"), _storable(unit or ""), 0), limit, meter
             else:
-                yield (self._name, name, unit or "", place), limit, meter
+                yield (_storable(self._name), _storable(name), _storable(unit or ""), place), limit, meter
 
 
 def _id_of(row: Level) -> Id:
     return row.pool, row.holder, row.unit, row.place
+
+
+def _storable(name: str) -> str:
+    """A name as text that can be stored."""
+    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
 
 
 def _rate(limit: AnyLimit) -> Any:

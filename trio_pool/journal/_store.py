@@ -79,7 +79,7 @@ class Changes(NamedTuple):
     Attributes:
       results: by steps, the rows of results.
       dead: the rows of dead items.
-      gone: items that may have been dead before, each a step and an item's id.
+      gone: items that are dead no more or again, each a step and an item's id.
       levels: the rows of levels.
     """
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ._store import Text
 
 
+_MOST = 240_000_000
+"""Characters of a result: in UTF-8 less than what SQLite takes."""
+
+
 class Terms:
     """What all items of a stream have in common.
 
@@ -64,19 +68,24 @@ class Terms:
         if not isinstance(found, str):
             validate.answer(name, found)
             raise TypeError(f"{name} must make a str of the item {shown(item)}, {validate.got(found)}")
-        _check_encodable(name, found)
+        check_encodable(name, found)
         return str.__str__(found)
 
     def dump(self, value: Any) -> Dumped:
         """Return a result with its text; called within the attempt."""
-        text = self._dumps(value)
+        text: Any = self._dumps(value)
+        plain: Text
         if isinstance(text, str):
             if not text.isascii():
-                _check_encodable("dumps", text)
-            return Dumped(value, str.__str__(text))
-        if isinstance(text, (bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            return Dumped(value, bytes(text))
-        raise TypeError(f"dumps must return a str or bytes, {validate.got(text)}")
+                check_encodable("dumps", text)
+            plain = str.__str__(text)
+        elif isinstance(text, (bytes, bytearray)):
+            plain = bytes(text)
+        else:
+            raise TypeError(f"dumps must return a str or bytes, {validate.got(text)}")
+        if len(plain) > _MOST:  # otherwise nothing else in the transaction could be written either
+            raise ValueError(f"dumps must make at most {_MOST:,} characters or bytes of a result, got {len(plain):,}")
+        return Dumped(value, plain)
 
     @trio.lowlevel.disable_ki_protection
     def load(self, item_id: str, text: Text) -> Any:
@@ -92,8 +101,9 @@ class Terms:
             raise JournalError(f"{where} can't be loaded: {error!r}") from error
 
 
-def _check_encodable(name: str, text: str) -> None:
+def check_encodable(name: str, text: str) -> None:
+    """Check that text can be stored."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} must make text that can be stored as UTF-8, {validate.got(text)}") from error
+        raise ValueError(f"{name} must be text that can be stored as UTF-8, {validate.got(text)}") from error

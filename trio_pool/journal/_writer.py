@@ -135,10 +135,11 @@ def _changes(items: list[Work], levels: list[Level]) -> Changes:
     for work in items:
         outcome = work.outcome
         assert outcome is not None
-        if work.was_dead:
+        if work.was_dead or work.row is not None:
             changes.gone.append((work.step, work.item_id))
         if outcome.text is not None:
             changes.results.setdefault(work.step, []).append((work.item_id, outcome.text, outcome.attempts))
-        elif work.row is not None:
+        else:
+            assert work.row is not None
             changes.dead.append(work.row)
     return changes
