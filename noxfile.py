@@ -242,6 +242,13 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "-m", "tests.mutation", *session.posargs)
 
 
+@nox.session(python=NEWEST, default=False)
+def kill(session: nox.Session) -> None:
+    """Kill programs at random moments, which must go on from their journals; it takes the arguments after ``--``."""
+    session.install("-e", ".", *group("tests"))
+    session.run("python", "-m", "tests.journal_proof", *session.posargs)
+
+
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest supported dependencies, on the package as users get it."""

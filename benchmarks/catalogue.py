@@ -6,7 +6,20 @@ import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import backing_off, crowds, ending, growth, imports, instructions, limits, programs, queueing, waiting, way
+from . import (
+    backing_off,
+    crowds,
+    ending,
+    growth,
+    imports,
+    instructions,
+    journals,
+    limits,
+    programs,
+    queueing,
+    waiting,
+    way,
+)
 from .measure import CallCounter, in_turn, ratio
 from .rows import Row
 
@@ -374,6 +387,30 @@ CATALOGUE = (
         what="leaving the block with 1,000 jobs that die, per job, against jobs that succeed",
         measure=ending.dead_jobs,
         bound=3.0,
+    ),
+    Row(
+        name="journal",
+        what="journal.map against pool.map, in seconds, the disk included",
+        measure=journals.against_map,
+        bound=2.5,
+    ),
+    Row(
+        name="journal-again",
+        what="a second run over {remembered:,} done items, against the first",
+        measure=journals.again,
+        bound=0.1,
+    ),
+    Row(
+        name="journal-open",
+        what="opening a journal of {remembered:,} results, against one of {some_queued:,}",
+        measure=journals.opening,
+        bound=1.5,
+    ),
+    Row(
+        name="journal-memory",
+        what="the peak of memory of two runs over four times {some_queued:,} items, against {some_queued:,}",
+        measure=journals.memory,
+        bound=1.25,
     ),
     Row(
         name="import",

@@ -12,6 +12,9 @@ The API is ``llm_server.py``, which this program starts beside itself on 127.0.0
 With ``--without-limits`` the pool knows no quota. Calls are refused with 429, and the key rests for as long as the API
 says, while the prompt goes to another one.
 
+With ``--journal FILE`` each answer is in a journal before it is used. Stop the program in the middle, even with
+``kill -9``, and start it again: it goes on, and no answer is paid for twice.
+
 With ``--record FILE`` it writes down what the pool does, to be replayed with ``trio_pool.planning``: with other keys,
 limits and retries.
 
@@ -53,12 +56,14 @@ from trio_pool import (
     current_worker,
     open_pool,
 )
+from trio_pool.journal import open_journal
 from trio_pool.planning import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from trio_pool import SharedRateLimit
+    from trio_pool.journal import Journal
 
 HAS_RICH = find_spec("rich") is not None
 SERVER = Path(__file__).with_name("llm_server.py")
@@ -179,13 +184,18 @@ class Options(argparse.Namespace):
     seed: int
     folder: Path
     without_limits: bool
+    journal: Path | None
     record: Path | None
     live: bool
 
 
 async def answer_all(options: Options, report: Report) -> None:
     recorders = [] if options.record is None else [Recorder(options.record)]
+    opened: AbstractAsyncContextManager[Journal | None] = nullcontext()
+    if options.journal is not None:
+        opened = open_journal(options.journal)
     async with (
+        opened as journal,
         run_server_process(SERVER, "--seed", str(options.seed), at_end=report.note_accounts) as port,
         trio.open_nursery() as nursery,
         open_pool(
@@ -198,16 +208,20 @@ async def answer_all(options: Options, report: Report) -> None:
             rng=Random(options.seed),
         ) as pool,
     ):
+        if journal is not None:
+            report.known = journal.statistics().done
+        left = max(0, options.prompts - report.known)
         view: AbstractAsyncContextManager[None] = nullcontext()
         if options.live:
             from trio_pool.rich import live  # not at the top, since rich may be missing
 
-            view = live(pool, total=options.prompts)
+            view = live(pool, total=left)
         else:
-            nursery.start_soon(show_progress, pool, options.prompts)
+            nursery.start_soon(show_progress, pool, left)
         with (options.folder / "prompts.jsonl").open() as lines, (options.folder / "answers.jsonl").open("w") as file:
             prompts: Iterator[Prompt] = map(json.loads, lines)
-            async with view, pool.map(ask, prompts, uses=estimate) as results:
+            stream = pool.map if journal is None else partial(journal.map, pool)
+            async with view, stream(ask, prompts, uses=estimate) as results:
                 async for result in results:
                     print(json.dumps(result), file=file)
                     report.answered += 1
@@ -269,6 +283,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="repeats the prompts and the failures (default: 0)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"for the prompts and answers (default: {FOLDER})")
     parser.add_argument("--without-limits", action="store_true", help="declare no quota, and obey the API's 429s")
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="keep each answer, and go on from what is there")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write down what the pool does, for planning")
     parser.add_argument(
         "--live",

@@ -22,11 +22,13 @@ class Report(Instrument):
 
     Attributes:
         wanted: The number of prompts.
+        known: The number of answers that were in the journal at the start.
         answered: The number of answers that have been written.
         accounts: What each key has done, by the server's own account at its end.
     """
 
     wanted: int
+    known: int = 0
     answered: int = 0
     accounts: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     _pool: Pool[Any] | SlotPool | None = None
@@ -56,6 +58,8 @@ class Report(Instrument):
         yield self._line("all", keys, list(self.accounts.values()))
         yield ""
         yield f"{'prompts':<10}{self.answered:>10} of {self.wanted}"
+        if self.known:
+            yield f"{'known':<10}{self.known:>10}     from the journal"
         yield f"{'elapsed':<10}{self._elapsed:>10.2f} s"
         yield from self._lines_on_theory()
         yield ""

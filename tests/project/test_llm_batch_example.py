@@ -121,6 +121,34 @@ def test_ctrl_c_leaves_in_good_order_with_a_table_and_with_the_answers_so_far(tm
     assert keys(table).keys() == {*KEYS, "all"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize(("end", "code"), [("SIGINT", 130), ("SIGKILL", -9)])
+def test_with_a_journal_it_goes_on_where_it_was_stopped_and_calls_for_nothing_that_is_answered(
+    tmp_path: Path, end: str, code: int, llm_server: ModuleType
+) -> None:
+    arguments = ("--prompts", "300", "--folder", str(tmp_path), "--journal", str(tmp_path / "run.sqlite"))
+    with running("llm_batch.py", *arguments) as process:
+        progress = first_line(process.stderr)
+        while re.match(r" *\d/", progress):  # fewer than ten are answered
+            progress = first_line(process.stderr)
+        process.send_signal(getattr(signal, end))
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    *whole, _ = (tmp_path / "answers.jsonl").read_text().split("\n")  # a kill may leave half a line
+    before = [json.loads(line) for line in whole]
+
+    with running("llm_batch.py", *arguments) as process:
+        table, progress = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, progress
+    answers = check_answers(tmp_path, llm_server)
+    assert answers[: len(before)] == before
+    known = int(re.findall(r"^known +(\d+) ", table, re.MULTILINE)[0])
+    calls, _, refused, failed = keys(table)["all"]
+    assert len(before) <= known < 300
+    assert (calls, refused) == (300 - known + failed, 0)
+
+
 def test_lines_of_the_live_view_are_printed_if_asked_for_where_there_is_no_terminal(tmp_path: Path) -> None:
     with running("llm_batch.py", "--prompts", "10", "--folder", str(tmp_path), "--live") as process:
         _, progress = process.communicate(timeout=PATIENCE)

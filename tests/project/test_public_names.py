@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 import trio_pool
+import trio_pool.journal
 import trio_pool.otel
 import trio_pool.planning
 import trio_pool.rich
@@ -19,7 +20,15 @@ import trio_pool.timeline
 from tests.actors import works
 from trio_pool import JobFailedError, open_pool
 
-MODULES = [trio_pool, trio_pool.otel, trio_pool.planning, trio_pool.rich, trio_pool.testing, trio_pool.timeline]
+MODULES = [
+    trio_pool,
+    trio_pool.journal,
+    trio_pool.otel,
+    trio_pool.planning,
+    trio_pool.rich,
+    trio_pool.testing,
+    trio_pool.timeline,
+]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__ if name != "__version__"]
 every_one = pytest.mark.parametrize(
     ("module", "name"), PUBLIC, ids=[f"{module.__name__}.{name}" for module, name in PUBLIC]

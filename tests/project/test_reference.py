@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import attrs
 import pytest
 
 import trio_pool
+import trio_pool.journal
 import trio_pool.otel
 import trio_pool.planning
 import trio_pool.rich
@@ -27,7 +29,15 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.rst"
 
 MODULES: dict[str, ModuleType] = {
     module.__name__: module
-    for module in (trio_pool, trio_pool.otel, trio_pool.planning, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
+    for module in (
+        trio_pool,
+        trio_pool.journal,
+        trio_pool.otel,
+        trio_pool.planning,
+        trio_pool.rich,
+        trio_pool.testing,
+        trio_pool.timeline,
+    )
 }
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
@@ -126,7 +136,7 @@ def parameters_of(name: str) -> list[tuple[str, object, object]]:
 def written_parameters(text: str) -> list[tuple[str, object, object]]:
     """The same from the source of the parameters."""
     (function,) = ast.parse(f"def taker({text}): pass").body
-    names: dict[str, Any] = {**vars(trio_pool), "InjectedError": InjectedError}
+    names: dict[str, Any] = {"json": json, **vars(trio_pool), "InjectedError": InjectedError}
     exec(compile(ast.Module([function], []), "<reference>", "exec"), names)
     return [(each.name, each.kind, each.default) for each in inspect.signature(names["taker"]).parameters.values()]
 

@@ -13,16 +13,17 @@ from .._basics.logs import report
 from .._model.errors import PoolClosedError
 from .._runtime.job_context import is_in_a_job
 from .._runtime.notify import notify
-from .stream_source import END, Items
+from .stream_source import END
 from .stream_task import FeedingTask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from .._core.stream_window import StreamWindow
     from .._model.handles import Job
     from .._model.job_options import ItemSpec
     from .._model.records import JobRecord, JobSpec
+    from .stream_source import Items
     from .submitting import Submitting
 
 BATCH = 100  # items that may be taken before other tasks run
@@ -71,14 +72,14 @@ class Feeder:
         self,
         pool: Submitting,
         fn: Callable[..., Any],
-        items: Iterable[Any] | AsyncIterable[Any],
+        items: Items,
         options: ItemSpec,
         window: StreamWindow[Any],
     ) -> None:
         self._pool = pool
         self._engine = pool._engine
         self._fn = fn
-        self._items = Items(items)
+        self._items = items
         self._options = options
         # The options of all jobs, if none of them is a function of the item.
         self._fixed = None if options.by_item else options.fixed
@@ -162,7 +163,7 @@ class Feeder:
         job = self._placing
         if job is not None and self._engine.submitters.withdraw(job):
             self._placing = None
-            self._window.drop(job)
+            self._drop(job)
         await self._task.finish()
         self._window.close()
         del self._engine.feeders[self]
@@ -193,30 +194,38 @@ class Feeder:
 
     def _submit(self, item: Any) -> None:
         """Create and submit the job of an item."""
-        pool, window = self._pool, self._window
+        pool = self._pool
         options = self._fixed or self._options_of(item)
         job = pool._make_job(self._fn, (item,), options, self._jobs_context)
         # First of all, since the next steps may have any effect: the window counts the job,
         # whatever its outcome.
-        window.take(job)
+        self._take(job)
         try:
             if not pool._goes_straight(job) and pool._lines_up(job, outside=self._is_outside):
                 self._placing = job
-                window.is_wanted = False
+                self._window.is_wanted = False
                 self._engine.submitters.call_when_placed(job, self._placed)
         except PoolClosedError as error:
-            window.drop(job)
+            self._drop(job)
             self._end(error)
         except BaseException:
-            window.drop(job)
+            self._drop(job)
             raise
+
+    def _take(self, job: Job[Any]) -> None:
+        """Put a job into the window, before it is submitted."""
+        self._window.take(job)
+
+    def _drop(self, job: Job[Any]) -> None:
+        """Take the last job out of the window, since it will not enter the pool."""
+        self._window.drop(job)
 
     def _placed(self, error: Exception | None) -> None:
         """Continue after a job has got its place in the queue, or has been refused."""
         job, self._placing = self._placing, None
         if error is not None:
             assert job is not None
-            self._window.drop(job)
+            self._drop(job)
             if is_a(error, PoolClosedError):
                 self._end(error)
             else:

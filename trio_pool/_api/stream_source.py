@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncIterable
+from itertools import islice
 from typing import Any
 
 import trio
@@ -22,20 +23,21 @@ class Items:
 
     Attributes:
       are_plain: whether taking an item runs none of the program's code.
+      is_async: whether the next item may have to be awaited.
     """
 
-    __slots__ = ("_is_async", "_iterator", "_source", "are_plain")
+    __slots__ = ("_iterator", "_source", "are_plain", "is_async")
 
     def __init__(self, source: object) -> None:
         self._source: Any = source
         self._iterator: Any = None
-        self._is_async = isinstance(source, AsyncIterable)
+        self.is_async: bool = isinstance(source, AsyncIterable)
         self.are_plain: bool = type(source) in _CONTAINERS
 
     @trio.lowlevel.disable_ki_protection
     def begin(self) -> None:
         """Create the iterator."""
-        self._iterator = aiter(self._source) if self._is_async else iter(self._source)
+        self._iterator = aiter(self._source) if self.is_async else iter(self._source)
 
     def take_plain(self) -> Any:
         """Return the next one of plain items, or `END`."""
@@ -44,12 +46,20 @@ class Items:
     @trio.lowlevel.disable_ki_protection
     async def take(self) -> Any:
         """Return the next item, or `END`."""
-        if not self._is_async:
+        if not self.is_async:
             return next(self._iterator, END)  # noqa: ASYNC910  # its caller runs checkpoints now and then
         try:
             return await anext(self._iterator)
         except StopAsyncIteration:
             return END  # noqa: ASYNC910  # its caller runs checkpoints now and then
+
+    @trio.lowlevel.disable_ki_protection
+    def take_into(self, taken: list[Any], most: int) -> None:
+        """Append the next items of an iterable that is not async, fewer than ``most`` only at its end.
+
+        If the iterable raises, the items before have been appended.
+        """
+        taken.extend(islice(self._iterator, most))
 
     @trio.lowlevel.disable_ki_protection
     async def close(self) -> None:  # noqa: ASYNC910  # nothing may need closing

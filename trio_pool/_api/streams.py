@@ -17,6 +17,7 @@ from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import is_in_a_job
 from .._runtime.notify import notify
 from .stream_items import Feeder
+from .stream_source import Items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .._core.stream_window import Outlet
     from .._model.handles import Job
     from .._model.job_options import StreamOptions
     from .submitting import Submitting
@@ -53,21 +55,27 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        # Unbounded, so that sending never waits; the window limits the number of results.
-        outlet: trio.MemorySendChannel[Job[Any]]
-        self._results: trio.MemoryReceiveChannel[Job[Any]]
-        outlet, self._results = trio.open_memory_channel(math.inf)
-        # Receives the unread results. The readers' end may be closed before the last job has ended.
-        self._rest = self._results.clone()
+        # The ends for the window and for the readers, and another one for what is unread at the end: that for the
+        # readers may be closed before the last job has ended.
+        outlet: Outlet
+        outlet, self._results, self._rest = self._open_channel()
         self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
-        self._feeder = Feeder(pool, fn, items, options, self._window)
+        self._feeder = self._make_feeder(pool, fn, Items(items), options)
         # Called by a reader that has made room; set when the block is entered.
         self._fill: Callable[[], object]
         self._entered = False
 
+    def _open_channel(self) -> tuple[Outlet, Any, Any]:
+        # Unbounded, so that sending never waits; the window limits the number of results.
+        outlet, results = trio.open_memory_channel[Any](math.inf)
+        return outlet, results, results.clone()
+
+    def _make_feeder(self, pool: Submitting, fn: Callable[..., Any], items: Items, options: ItemSpec) -> Feeder:
+        return Feeder(pool, fn, items, options, self._window)
+
     @abc.abstractmethod
-    def _given(self, job: Job[V]) -> X:
-        """Convert an ended job to the value that a reader gets."""
+    def _given(self, entry: Any) -> X:
+        """Convert an entry that can be read, such as an ended job, to the value that a reader gets."""
 
     def __aiter__(self) -> AsyncIterator[X]:
         return self
@@ -96,18 +104,30 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._results.close()
         with trio.CancelScope(shield=True):
             await self._feeder.finish()
-            left = [*self._window.pending]
-            for job in left:
-                job.cancel()
-            for job in left:
-                await self._engine.waiting.wait_for_end(job)
+            await self._end_jobs(self._jobs_left())
         with self._rest:
-            for job in self._unread():
-                self._engine.deal_with(job)
+            for entry in self._unread():
+                self._forget(entry)
         if error is None:
             await trio.lowlevel.checkpoint_if_cancelled()
 
-    def _unread(self) -> Iterator[Job[Any]]:
+    def _jobs_left(self) -> list[Job[Any]]:
+        """The jobs that have not ended."""
+        return [*self._window.pending]
+
+    async def _end_jobs(self, jobs: list[Job[Any]]) -> None:  # noqa: ASYNC910  # there may be none
+        """Cancel jobs and wait for their ends."""
+        for job in jobs:
+            job.cancel()
+        for job in jobs:
+            await self._engine.waiting.wait_for_end(job)
+            self._engine.deal_with(job)
+
+    def _forget(self, entry: Any) -> None:
+        """Drop an entry that will not be read."""
+        self._engine.deal_with(entry)
+
+    def _unread(self) -> Iterator[Any]:
         """The unread results, until there are no more."""
         with contextlib.suppress(trio.EndOfChannel):
             while True:
@@ -118,23 +138,31 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._engine.check_caller()
         if not self._entered:
             raise RuntimeError("enter the stream of results first: async with pool.map(...)")
-        job: Job[Any] | None = None
+        entry: Any = None
         self._tell("asked")
         with contextlib.suppress(trio.EndOfChannel):
-            job = await self._receive()
-        if job is None:
+            entry = await self._receive()
+        if entry is None:
             self._tell("read")
             await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
+        return self._read(entry)  # noqa: ASYNC910  # receiving is a checkpoint
+
+    def _read(self, entry: Any) -> X:
+        """Return what a reader gets that has received an entry."""
         self._tell("read")
+        self._note_read()
+        return self._given(entry)
+
+    def _note_read(self) -> None:
+        """Make room for others in the place of an entry that has been read."""
         self._window.unread -= 1
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job
         self._fill()
-        return self._given(job)  # noqa: ASYNC910  # receiving is a checkpoint
 
-    async def _receive(self) -> Job[Any]:
+    async def _receive(self) -> Any:
         try:
             if self._window.unread or not is_in_a_job():
                 return await self._results.receive()
@@ -159,8 +187,8 @@ class Mapped(Stream[V, V]):
 
     _order = InOrder
 
-    def _given(self, job: Job[V]) -> V:
-        return self._engine.result_of(job)
+    def _given(self, entry: Job[V]) -> V:
+        return self._engine.result_of(entry)
 
 
 class Completed(Stream[V, "Job[V]"]):
@@ -170,9 +198,9 @@ class Completed(Stream[V, "Job[V]"]):
 
     _order = AsTheyEnd
 
-    def _given(self, job: Job[V]) -> Job[V]:
-        self._engine.deal_with(job)
-        return job
+    def _given(self, entry: Job[V]) -> Job[V]:
+        self._engine.deal_with(entry)
+        return entry
 
 
 def open_stream(
@@ -184,8 +212,15 @@ def open_stream(
     options: StreamOptions[Any],
 ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
     """Check the arguments and return the stream's block."""
+    resolved = checked_options(pool, "map" if kind is Mapped else "as_completed", fn, items, buffer, options)
+    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+
+
+def checked_options(
+    pool: Submitting, call: str, fn: object, items: object, buffer: object, options: StreamOptions[Any]
+) -> ItemSpec:
+    """Check the arguments of ``map`` and the like, which ``call`` names; return the options."""
     pool._engine.check_caller()
-    name = "map" if kind is Mapped else "as_completed"
     if not callable(fn):
         raise TypeError(not_callable(fn))
     if not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):
@@ -193,5 +228,4 @@ def open_stream(
     if buffer is not None:
         validate.size("buffer", buffer)
     given = cast("Mapping[str, object]", options)
-    resolved = ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=name)
-    return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", kind(pool, fn, items, buffer, resolved))
+    return ItemSpec(given, defaults=pool._defaults, crew=pool._engine.roster, call=call)

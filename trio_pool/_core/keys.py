@@ -47,6 +47,7 @@ class Holders(Sharer, Protocol):
     """What counts for the limits of keys."""
 
     def tell_apart(self, units: Iterable[str], /) -> object: ...
+    def meet(self, key: KeyRecord, /) -> object: ...
     def note_key(self, key: KeyRecord, /) -> object: ...
     def drop_key(self, key: KeyRecord, /) -> object: ...
 
@@ -146,7 +147,9 @@ class Keys:
             return KeyRecord(value, number, bounds, None)
         meters = RateMeters(bounds.rate_limit, self.holders)
         self.holders.tell_apart(meters.units())
-        return KeyRecord(value, number, bounds, meters)
+        key = KeyRecord(value, number, bounds, meters)
+        self.holders.meet(key)
+        return key
 
     def find(self, job: JobRecord) -> KeyRecord:
         """Return the record of the key of a job that is about to enter, which may have become known meanwhile."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._model.records import Run, WorkerRecord
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
+    from .ledgers import Ledger
     from .state import PoolState
 
     # What has limits: the pool (None), a worker or a key.
@@ -50,10 +51,11 @@ class Metering:
 
     Attributes:
       shares: the limits that this pool or its workers share with others.
+      ledgers: what keeps the levels.
     """
 
     # fmt: off
-    __slots__ = ("_closed", "_gates", "_of_keys", "_opened", "_shares_of", "_state", "on_wake", "shares")
+    __slots__ = ("_closed", "_gates", "_of_keys", "_opened", "_shares_of", "_state", "ledgers", "on_wake", "shares")
     # fmt: on
 
     def __init__(self, state: PoolState, limits: RateLimits) -> None:
@@ -63,6 +65,7 @@ class Metering:
         # For each unit that is closed in the pool or on a worker, how many gates it has.
         self._closed: dict[str, int] = {}
         self.shares: dict[Share, None] = {}
+        self.ledgers: list[Ledger] = []
         # The limits that keys share with others, with these keys. There may be very many keys with a shared limit each.
         self._of_keys: dict[Share, dict[KeyRecord, None]] = {}
         # The shared limits in which it may have been this pool's turn.
@@ -118,6 +121,9 @@ class Metering:
         self._look(run, amounts, now)
 
     def _holders(self, run: Run) -> Iterable[RateMeters]:
+        """The meters from which a run draws now."""
+        for ledger in self.ledgers:
+            ledger.drew(run)
         limits, key = run.worker._limits, run.job._key
         holders = [self._state.limits.meters]
         if limits is not None:
@@ -277,6 +283,17 @@ class Metering:
             self._of_keys.setdefault(share, {})[key] = None
         if shares:
             self._note_shares()
+
+    def meet(self, key: KeyRecord) -> None:
+        """Note a key with limits that may become known."""
+        for ledger in self.ledgers:
+            if (now := ledger.met(key)) is not None:
+                self.look_at_key(key, now)
+
+    def look_at_key(self, key: KeyRecord, now: float) -> None:
+        """Check whether the limits of a key allow a start, after their levels have changed."""
+        for kind in (None, *sorted(self._meters_of(key).units())):
+            self._look_at(key, self._meters_of(key), kind, now)
 
     def expect(self, limits: RateLimits) -> list[Share]:
         """Prepare for workers that will have these limits; return the shared ones."""

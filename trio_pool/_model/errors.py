@@ -93,6 +93,13 @@ class JobFailedError(_ErrorOfJob):
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "_notes": list(self.__notes__)}
 
+    @classmethod
+    def _of_words(cls, text: str, notes: list[str]) -> JobFailedError:
+        """Make the error of a job of another process, of which there are only words."""
+        error = cls.__new__(cls, text)
+        error.__setstate__({"args": (text,), "job": None, "_text": text, "_notes": notes})
+        return error
+
 
 class JobCancelledError(_ErrorOfJob):
     """A job was cancelled or discarded, so it has no result.

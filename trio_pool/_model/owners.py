@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .states import JobState
 
 
@@ -19,6 +21,7 @@ class Watcher(Protocol):
     """The stream to which a job belongs."""
 
     unread: int
+    dump: Callable[[Any], Any] | None
 
     def end(self, job: Any, old: JobState | None) -> None: ...
     def move(self, old: JobState | None, state: JobState) -> None: ...

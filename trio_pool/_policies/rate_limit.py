@@ -230,6 +230,10 @@ class Share:
         """How much may be drawn now."""
         return self.shared._meter.level(now)
 
+    def lower(self, level: float, now: float) -> bool:
+        """See `RateMeter.lower`."""
+        return self.shared._meter.lower(level, now)
+
     def wait(self, now: float) -> None:
         """Wait for the pool's turn, behind the pools that wait already."""
         self.shared._line.setdefault(self, None)

@@ -133,6 +133,13 @@ class RateMeter:
         """
         self.set_level(limit, self._full_level(now), now)
 
+    def lower(self, level: float, now: float) -> bool:
+        """Let the level be this if it is higher; return whether it was."""
+        is_higher = self.level(now) > level
+        if is_higher:
+            self.set_level(self.limit, level + as_float(self._pending), now)
+        return is_higher
+
     def set_level(self, limit: Rate, level: float, now: float) -> None:
         """Apply a limit from now on, with this level but at most its burst."""
         self.limit = limit

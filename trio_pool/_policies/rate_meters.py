@@ -129,6 +129,14 @@ class RateMeters:
         """The meters of all limits."""
         return chain(self.starts, *self.by_unit.values(), self.apart)
 
+    def placed(self) -> Iterable[tuple[str | None, int, AnyLimit, Meter]]:
+        """The limits with their meters, each with its unit and its place among those with that unit."""
+        seen: Counter[str | None] = Counter()
+        for limit in several(self.limits):
+            place = seen[limit.unit]
+            seen[limit.unit] += 1
+            yield limit.unit, place, limit, self._kept[limit.unit][place]
+
     def units(self) -> set[str]:
         """The units of the limits."""
         return {*self.by_unit, *(share.unit for share in self.apart if share.unit is not None)}

@@ -82,7 +82,9 @@ async def _user_code(run: Run, args: tuple[Any, ...]) -> Any:
         kind = type(made)  # pyright: ignore[reportUnknownVariableType]  # of anything that a program may return
         if kind is not types.CoroutineType and not issubclass(kind, Coroutine):
             return _bad_call(not_async(fn, made))  # noqa: ASYNC910
-        return await made
+        value = await made
+        window = job._window
+        return value if window is None or window.dump is None else window.dump(value)
     except BaseException as error:
         return Failure(error)  # noqa: ASYNC910
 

@@ -89,6 +89,8 @@ class Workers:
         worker._elastic = factory is not None
         worker._task = task = WorkerTask(worker, self, self._engine.core, lifespan, leading, insists=ordered)
         self._engine.core.join(worker, trio.current_time(), ordered=ordered)
+        for ledger in self._engine.core.metering.ledgers:
+            ledger.hired(worker)
         # In the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_places()
