@@ -135,9 +135,12 @@ class PlainGroupedPool(PlainPool):
         assert not self.missing(job)
         super()._start(worker, job)
 
-    def _set_aside(self, workers: list[PlainWorker]) -> None:
+    def _set_aside(self, workers: list[PlainWorker], only: PlainGroup | None = None) -> None:
         for worker in self.in_turn(workers):
-            while (lacking := self.lacking()) and worker.may_start_more(self.now) and worker.free_places() > 0:
+            while worker.may_start_more(self.now) and worker.places_to_keep() > 0:
+                lacking = [group for group in self.lacking() if only in (None, group)]
+                if not lacking:
+                    return
                 worker.kept.append(lacking[0])
                 if lacking[0] not in self.lacking():
                     lacking[0].waits = False
@@ -198,7 +201,13 @@ class PlainGroupedPool(PlainPool):
         for group in waiting:
             self._release(group)
         super()._match()
+        holders = [group for worker in self.workers for group in worker.kept]
+        given_back_later = any(not group.waits and group.opener is None for group in holders)
+        is_stuck = len(self.those(JobState.RUNNING)) == running and not given_back_later
+        served = [group for group in waiting if self._has_whole(group)] if is_stuck else []
         self._set_aside(self.idle())
+        if served:
+            return
         holders = [group for worker in self.workers for group in worker.kept]
         given_back_later = any(not group.waits and group.opener is None for group in holders)
         if not self.draining or len(self.those(JobState.RUNNING)) > running or given_back_later:
@@ -209,6 +218,13 @@ class PlainGroupedPool(PlainPool):
         elif not running:
             self._bury_all()
             self._follow_up()
+
+    def _has_whole(self, group: PlainGroup) -> bool:
+        """Whether a group that waits gets all its places of those that are free, or none."""
+        self._set_aside(self.idle(), group)
+        if group.waits:
+            self._release(group)
+        return not group.waits
 
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""

@@ -132,6 +132,13 @@ class PlainWorker(Named):
         others = {each for each in self.kept if each is not group}
         return self.places - len(self.runs) - sum(self.unused(other) for other in others)
 
+    def places_to_keep(self) -> float:
+        """How many free places may be kept for a group: not those that are lent, since the lenders come back."""
+        returning = len(self.lenders)
+        for group in dict.fromkeys(self.kept):
+            returning -= min(self.unused(group), len([job for job in self.lenders if job.group is group]))
+        return self.free_places() - returning
+
     def unused(self, group: PlainGroup) -> int:
         """How many of the places that are kept for a group its jobs don't fill."""
         own = [run for run in self.runs if run.job.group is group]

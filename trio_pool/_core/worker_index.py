@@ -173,7 +173,10 @@ class WorkerIndex:
         """Record whether an available worker counts as such: not while it is lent."""
         if worker._available:
             self.kinds.add_available(worker, 1 if counts else -1)
-        if counts and self.is_idle(worker):
+
+    def look_at(self, worker: WorkerRecord) -> None:
+        """Let a worker be fresh again, if it is idle."""
+        if self.is_idle(worker):
             self.fresh[worker] = None
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
