@@ -277,9 +277,13 @@ class CheckedMachine(SchedulerMachine):
             if steps % 100 == 99:
                 self.break_circle()
             assert self.something_happens(), "the pool hangs"
+            self.agrees_on_its_way()
             steps += 1
             if len(self.plain.live()) < left:  # it may be slow all in all: a rate limit, and resources that age
                 left, steps = len(self.plain.live()), 0
+
+    def agrees_on_its_way(self) -> None:
+        """What is held against the model after each step to the end, where the invariants don't hold any more."""
 
     def break_circle(self) -> None:
         """Something has gone on happening for long: do what is done where nothing happens."""

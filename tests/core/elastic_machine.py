@@ -87,7 +87,7 @@ class ElasticMachine(LendingMachine):
         """The workers are there with which the pool begins."""
         if elastic is None:
             return
-        if any(unit is not None for unit, _ in self.plain.rates.kept):
+        if True or any(unit is not None for unit, _ in self.plain.rates.kept):
             # How many workers the levels of the pool's units are worth depends on which jobs come first;
             # test_elastic_units.py has examples.
             self.uses = UNITS["none"]

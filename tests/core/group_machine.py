@@ -428,6 +428,9 @@ class GroupMachine(CheckedMachine):
             assert [plain_jobs[job] for job in waiting_line.all_of(group)] == in_line
         assert all(waiting_line.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
 
+    def agrees_on_its_way(self) -> None:
+        self.each_worker_is_kept_for_whom_the_model_says()
+
     def something_happens(self) -> bool:
         """The next of all that happens by itself; at last groups that hold each other up are cancelled."""
         if self.over() and not self.able() and not self.reopening():

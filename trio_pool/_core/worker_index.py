@@ -11,6 +11,7 @@ from .closed_gates import ClosedGates
 from .kinds import Kinds, has_free_place_for, is_relied_on, may_serve
 from .place_count import PlaceCount
 from .random_pick import draw
+from .tag_index import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -281,16 +282,17 @@ class WorkerIndex:
         return sorted(found, key=found.__getitem__)
 
     def fresh_idle(self) -> list[WorkerRecord]:
-        """The free workers that are fresh, the longest without a start or an end first."""
-        found = [(number, worker) for worker in self.fresh if (number := self.kinds.number_of(worker)) is not None]
-        return [worker for _, worker in sorted(found)]
+        """The free workers that are fresh, in the order of `longest_idle`."""
+        numbers = {worker: self.kinds.number_of(worker) for worker in self.fresh}
+        ranks = {worker: rank_of(worker, number, "longest_idle") for worker, number in numbers.items() if number is not None}
+        return sorted(ranks, key=ranks.__getitem__)
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
-        """The longest idle worker that isn't reserved, except ``but``."""
+        """The worker to reserve next, except ``but``: the longest idle one that has the smallest share of places taken."""
         if self._pick == "longest_idle":
             return self._choose_of(self.kinds.fits_for(ANYONE.requires, None), lambda worker: worker not in but)
         idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
-        return min(idle, key=lambda item: item[1], default=(None, 0))[0]
+        return min(idle, key=lambda item: rank_of(*item, "longest_idle"), default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may run such a job, now or ever."""
