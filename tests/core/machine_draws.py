@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -75,6 +76,8 @@ PLACES: dict[str, st.SearchStrategy[float]] = {
 # Likewise for jobs that may run on several workers at once.
 HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))
 HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}
+# Likewise for blocks of ``acquire``, which have a place as jobs do.
+LEASES = {"none": st.just(False), "some": st.sampled_from([False, False, True])}
 # What happens, one thing after another, while such an attempt is under way.
 EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])
 
@@ -95,6 +98,25 @@ ENDS = st.builds(
     broken=st.booleans(),
     is_failure=st.sampled_from([True, True, False]),
 )
+
+
+class JobKind(NamedTuple):
+    """What the jobs of one run draw in the same way, wherever they come from."""
+
+    hedge: Hedge | None
+    uses: dict[str, Amount]
+    is_lease: bool
+
+    @property
+    def of_core(self) -> dict[str, Any]:
+        """What the library's job is made with."""
+        return {"hedge": self.hedge, "uses": self.uses, "is_lease": self.is_lease}
+
+    @property
+    def of_model(self) -> dict[str, Any]:
+        """What the model's is made with."""
+        hedge = (self.hedge.after, self.hedge.extra) if self.hedge else None
+        return {"hedge": hedge, "uses": self.uses, "is_lease": self.is_lease}
 
 
 def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:

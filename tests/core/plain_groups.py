@@ -234,7 +234,7 @@ class PlainGroupedPool(PlainPool):
         for job in self.those(JobState.DEAD):
             if job not in self.followed_up:
                 self.followed_up.append(job)
-                if job.group is not None and job.group.must_succeed:
+                if job.group is not None and job.group.must_succeed and not job.is_lease:
                     self._stop(job.group, JobState.DISCARDED)
         for job in sorted([*self.line, *self.those(JobState.BLOCKED)], key=self.came.__getitem__):
             if any(other.state in FINAL for other in self.missing(job)):

@@ -35,8 +35,9 @@ class PlainPool(PlainSteps):
         return self._let_in(job, door)
 
     def _let_in(self, job: PlainJob, door: Door) -> Admission:
-        if job.deadline <= self.now:
-            self._die(job, DeadReason.TIMED_OUT)
+        has_place = job.is_lease and self.may_start() and self.next_pair([job]) is not None
+        if job.deadline <= self.now and not has_place:
+            self._time_out(job)
             return Admission.ENTERED
         if self.no_worker != "wait" and not self.is_eligible(job):
             if self.no_worker == "reject":
@@ -167,7 +168,7 @@ class PlainPool(PlainSteps):
             self._die(job, DeadReason.TIMED_OUT)
         elif outcome is not None:
             self._decide(job, outcome)
-        elif job.cancelled:
+        elif job.cancelled or job.is_lease:  # a block can't be run again
             self._move(job, JobState.CANCELLED)
         elif job.deadline <= self.now:
             self._die(job, DeadReason.TIMED_OUT)

@@ -188,6 +188,8 @@ class PlainJob(Named):
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
     uses: Mapping[str, Amount] = attrs.field(factory=dict[str, "Amount"])
+    # Whether it is a block of its caller's that has a place: its deadline ends only the wait for that.
+    is_lease: bool = False
     group: PlainGroup | None = None
     # Its run that has lent its place.
     loan: PlainRun | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,15 @@ class PlainSteps(PlainView):
     def _die(self, job: PlainJob, reason: DeadReason) -> None:
         job.dead_reason = reason
         self._move(job, JobState.DEAD)
+
+    def _time_out(self, job: PlainJob) -> None:
+        """A job's time is up while it does not run."""
+        if not job.is_lease:
+            self._die(job, DeadReason.TIMED_OUT)
+            return
+        if job.state is None:
+            self._move(job, JobState.QUEUED)
+        self._move(job, JobState.CANCELLED)
 
     def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
         self._move(job, JobState.QUEUED)
@@ -123,7 +133,7 @@ class PlainSteps(PlainView):
 
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
         deadline = min(job.deadline, self.now + job.attempt_timeout)
-        job.attempt = PlainAttempt(deadline)
+        job.attempt = PlainAttempt(math.inf if job.is_lease else deadline)
         self._occupy(worker, job)
         if self.budget is not None:
             self.budget.attempts.append(self.now)
@@ -264,7 +274,7 @@ class PlainSteps(PlainView):
             elif kind == 0:
                 if item in self.line:
                     self._leave_line(item)
-                self._die(item, DeadReason.TIMED_OUT)
+                self._time_out(item)
             elif kind == 5:
                 self._queue_again(item, front=item.front)
             elif kind == 6 and self.now < item.attempt.deadline:

@@ -13,6 +13,7 @@ from tests.core.machine_draws import (
     ENDS,
     EVENTS,
     HEDGES,
+    LEASES,
     PLACES,
     RATES,
     REQUIRED,
@@ -22,6 +23,7 @@ from tests.core.machine_draws import (
     TIMES,
     UNITS,
     WORKER_LIMITS,
+    JobKind,
     verdict_of,
 )
 from tests.core.makers import make_core, make_job
@@ -29,6 +31,7 @@ from tests.core.plain_limits import PlainBudget, PlainRates
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
 from tests.core.staff_machine import StaffMachine
+from trio_pool import DeadReason
 from trio_pool._core.admission import Door
 
 if TYPE_CHECKING:
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
 
     from tests.core.shell_machine import ShellRun, ShellWorker
     from trio_pool import Elastic, Job, RetryBudget
-    from trio_pool._policies.hedge import Hedge
-    from trio_pool._policies.rate_meter import Amount
     from trio_pool._policies.rate_meters import RateLimits
 
 
@@ -55,6 +56,7 @@ class SchedulerMachine(StaffMachine):
         workers=st.lists(TAG_SETS, max_size=4),
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         hedges=st.sampled_from(["none", "some", "many", "many"]),
+        leases=st.sampled_from(["none", "some"]),
         places=st.sampled_from(["one", "several"]),
         data=st.data(),
         patient=st.booleans(),
@@ -73,6 +75,7 @@ class SchedulerMachine(StaffMachine):
         workers: list[tuple[str, ...]],
         limits: str,
         hedges: str,
+        leases: str,
         places: str,
         data: DataObject,
         patient: bool,
@@ -105,6 +108,7 @@ class SchedulerMachine(StaffMachine):
         self.places = PLACES[places if self.draws_places else "one"]
         self.hedges = HEDGES[hedges]
         self.uses = UNITS[units]
+        self.leases = LEASES[leases]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits), data.draw(self.places))
@@ -148,15 +152,18 @@ class SchedulerMachine(StaffMachine):
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
         if self.closed:
             door = Door.ALWAYS  # as jobs of the pool submit
-        self.submit_one(
-            priority, requires, only, total_timeout, attempt_timeout, door, data.draw(self.hedges), data.draw(self.uses)
-        )
+        self.submit_one(priority, requires, only, total_timeout, attempt_timeout, door, self.kind_of_job(data))
 
     @rule(jobs=st.integers(1, 3), data=st.data())
     def submit_for_anybody(self, jobs: int, data: DataObject) -> None:
         """Some work to do for all the rest to happen to."""
         for _ in range(jobs):
-            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, data.draw(self.hedges), data.draw(self.uses))
+            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, self.kind_of_job(data))
+
+    def kind_of_job(self, data: DataObject) -> JobKind:
+        """What the next job is besides what it is submitted with."""
+        is_lease = data.draw(self.leases)
+        return JobKind(None if is_lease else data.draw(self.hedges), data.draw(self.uses), is_lease)
 
     def submit_one(
         self,
@@ -166,8 +173,7 @@ class SchedulerMachine(StaffMachine):
         total_timeout: float,
         attempt_timeout: float,
         door: Door,
-        hedge: Hedge | None,
-        uses: dict[str, Amount],
+        kind: JobKind,
     ) -> None:
         job = make_job(
             now=self.now,
@@ -176,8 +182,7 @@ class SchedulerMachine(StaffMachine):
             worker=only.record if only else None,
             total_timeout=total_timeout,
             attempt_timeout=attempt_timeout,
-            hedge=hedge,
-            uses=uses,
+            **kind.of_core,
         )
         plain = PlainJob(
             priority,
@@ -185,8 +190,7 @@ class SchedulerMachine(StaffMachine):
             only.plain if only else None,
             self.now + total_timeout,
             attempt_timeout,
-            (hedge.after, hedge.extra) if hedge else None,
-            uses=uses,
+            **kind.of_model,
         )
         self.jobs.append((job, plain))
         self.on_both(
@@ -241,6 +245,8 @@ class SchedulerMachine(StaffMachine):
         )
 
     def fail_with(self, running: ShellRun, verdict: PlainVerdict, error: Exception) -> None:
+        if running.plain.job.is_lease:
+            verdict = of_block(verdict)
         self.end(
             running,
             lambda: self.plain.failed(running.plain, verdict),
@@ -336,12 +342,17 @@ class SchedulerMachine(StaffMachine):
         core, run, plain = self.core.scheduler, running.run, running.plain
         assert (run.cut is not None) is plain.cut
         error = TimeoutError()
-        if not plain.cut and self.now >= plain.job.deadline:
+        if not (plain.cut or plain.job.is_lease) and self.now >= plain.job.deadline:
             self.end(running, lambda: self.plain.timed_out(plain), lambda: core.timed_out(run, error, self.now))
         elif plain.cut or plain.job.cancelled:
             self.end(running, lambda: self.plain.cut_short(plain), lambda: core.cut_short(run, error, self.now))
         else:
             self.fail_with(running, verdict, error)
+
+
+def of_block(verdict: PlainVerdict) -> PlainVerdict:
+    """What an error of a block comes to: it is told to the caller, and nothing else is decided about it."""
+    return PlainVerdict(DeadReason.NOT_RETRYABLE, broken=verdict.broken, is_failure=verdict.is_failure)
 
 
 def pair_of(running: ShellRun) -> tuple[Job[Any], PlainJob]:
