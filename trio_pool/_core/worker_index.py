@@ -283,12 +283,12 @@ class WorkerIndex:
 
     def fresh_idle(self) -> list[WorkerRecord]:
         """The free workers that are fresh, in the order of `longest_idle`."""
-        numbers = {worker: self.kinds.number_of(worker) for worker in self.fresh}
-        ranks = {worker: rank_of(worker, number, "longest_idle") for worker, number in numbers.items() if number is not None}
+        found = ((number, worker) for worker in self.fresh if (number := self.kinds.number_of(worker)) is not None)
+        ranks = {worker: rank_of(worker, number, "longest_idle") for number, worker in found}
         return sorted(ranks, key=ranks.__getitem__)
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
-        """The worker to reserve next, except ``but``: the longest idle one that has the smallest share of places taken."""
+        """The worker to reserve next, except ``but``: of those that run the least, the longest idle one."""
         if self._pick == "longest_idle":
             return self._choose_of(self.kinds.fits_for(ANYONE.requires, None), lambda worker: worker not in but)
         idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
