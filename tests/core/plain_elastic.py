@@ -106,7 +106,16 @@ class PlainElasticPool(PlainLendingPool):
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
             total += int(min(len(those), room))
-        return total
+        return min(total, self.affordable(jobs)) if ripe else total
+
+    def affordable(self, jobs: list[PlainJob]) -> int:
+        """How many of these may start one after the other under the pool's levels; all use the same."""
+        for number, job in enumerate(jobs):
+            if any(
+                level - number * job.uses[unit] < 1 for unit in job.uses for level in self.rates.levels(self.now, unit)
+            ):
+                return number or 1  # a level just below 1 may count as 1
+        return len(jobs)
 
     def startable(self) -> float:
         """How many attempts the pool's limits let start now."""

@@ -149,7 +149,8 @@ class Demand:
             for part in line.look_at(now, self.patience):
                 self._drop(bound, line, part)
             if line.size and line.shut_by is None:
-                numbers[bound] = line.draw(line.ripe, units, levels)
+                ripe = line.ripe if gate is None else int(min(line.ripe, max(0, gate.room)))
+                numbers[bound] = line.draw(ripe, units, levels)
                 next_at = min(next_at, line.ripens_at())
         return _within(numbers), next_at
 
