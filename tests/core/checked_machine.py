@@ -142,8 +142,21 @@ class CheckedMachine(SchedulerMachine):
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert len(queue) == self.core.lifecycle.count[JobState.QUEUED]
         assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
-        in_order = sorted(queue, key=lambda job: (job._options.priority, job._ticket))
+        in_order = sorted(
+            queue, key=lambda job: (job._options.priority, 0.0 if job._key is None else job._key.turn, job._ticket)
+        )
         assert [plain_jobs[job] for job in in_order] == self.plain.queue()
+
+    @invariant()
+    def each_key_has_its_turn_when_the_model_says(self) -> None:
+        keys = self.core.scheduler.state.keys
+        if keys is None:
+            return
+        for value, plain in self.keys.items():
+            record = keys.unnamed if value is None else keys.known(value)
+            if record is not None and record.has_jobs:
+                assert (record.turn, record.room) == (plain.turn, self.plain.key_room(plain))
+        assert keys.virtual_time == self.plain.virtual_time
 
     @invariant()
     def no_job_is_queued_beside_an_idle_worker_that_may_take_it(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from tests.core.plain_parts import PlainLimits, PlainVerdict
+from tests.core.plain_parts import PlainKey, PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._policies.hedge import Hedge
@@ -78,6 +78,17 @@ HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.i
 HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}
 # Likewise for blocks of ``acquire``, which have a place as jobs do.
 LEASES = {"none": st.just(False), "some": st.sampled_from([False, False, True])}
+# Likewise for keys: their bounds, None for the jobs without one. The weights are powers of two, so that sums are exact.
+KEYS: dict[str, st.SearchStrategy[dict[str | None, PlainKey]]] = {
+    "none": st.builds(dict[str | None, PlainKey]),
+    "some": st.fixed_dictionaries(
+        {
+            None: st.builds(PlainKey),
+            "k": st.builds(PlainKey, st.sampled_from([1, 1, 2]), st.sampled_from([1.0, 2.0])),
+            "l": st.builds(PlainKey, st.sampled_from([1, 2, math.inf]), st.sampled_from([0.5, 1.0])),
+        }
+    ),
+}
 # What happens, one thing after another, while such an attempt is under way.
 EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])
 
@@ -106,17 +117,19 @@ class JobKind(NamedTuple):
     hedge: Hedge | None
     uses: dict[str, Amount]
     is_lease: bool
+    key: str | None
+    owner: PlainKey | None
 
     @property
     def of_core(self) -> dict[str, Any]:
         """What the library's job is made with."""
-        return {"hedge": self.hedge, "uses": self.uses, "is_lease": self.is_lease}
+        return {"hedge": self.hedge, "uses": self.uses, "is_lease": self.is_lease, "key": self.key}
 
     @property
     def of_model(self) -> dict[str, Any]:
         """What the model's is made with."""
         hedge = (self.hedge.after, self.hedge.extra) if self.hedge else None
-        return {"hedge": hedge, "uses": self.uses, "is_lease": self.is_lease}
+        return {"hedge": hedge, "uses": self.uses, "is_lease": self.is_lease, "owner": self.owner}
 
 
 def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:

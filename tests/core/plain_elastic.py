@@ -105,7 +105,11 @@ class PlainElasticPool(PlainLendingPool):
             those = [job for job in jobs if job.group is group]
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
-            total += int(min(len(those), room))
+            number = sum(
+                max(0, min(self.key_room(key), sum(job.owner is key for job in those)))
+                for key in {job.owner for job in those}
+            )
+            total += int(min(number, room))
         return min(total, self.affordable(jobs)) if ripe else total
 
     def affordable(self, jobs: list[PlainJob]) -> int:
@@ -180,7 +184,7 @@ class PlainElasticPool(PlainLendingPool):
         self.waited = {job: before.get(job, 0.0 if self.elastic.open_after else math.inf) for job in jobs}
         closed = self.rates.closed(self.now)
         for job in jobs:
-            is_full = job.group is not None and self.is_full(job.group)
+            is_full = (job.group is not None and self.is_full(job.group)) or self.key_room(job.owner) <= 0
             if is_open and not is_full and closed.isdisjoint(job.uses):
                 self.counting[job] = self.now
                 if self.waited[job] >= self.elastic.open_after:

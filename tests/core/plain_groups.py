@@ -228,6 +228,7 @@ class PlainGroupedPool(PlainPool):
 
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
+        self._reopen_keys()
         for worker in self.workers:
             self._keep_no_more_than_there_is(worker)
         self._review()

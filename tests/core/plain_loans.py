@@ -83,6 +83,7 @@ class PlainLendingPool(PlainGroupedPool):
         self.advance()
         job, worker = run.job, run.worker
         assert job.loan is None
+        self._note_full(job)
         worker.runs.remove(run)
         worker.lenders.append(job)
         job.loan = run

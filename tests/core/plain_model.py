@@ -139,6 +139,8 @@ class PlainPool(PlainSteps):
         if decides(outcome) or attempt.runs == [run]:
             attempt.start_on_no_more()  # nor at the very time for it
         self.advance()
+        if len(attempt.runs) > 1:
+            self._note_full(run.job)
         run.worker.runs.remove(run)
         # What fails where the rest is known is no failure.
         is_late = isinstance(outcome, PlainVerdict) and decides(attempt.outcome)

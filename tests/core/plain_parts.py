@@ -160,6 +160,16 @@ class PlainWorker(Named):
 
 
 @attrs.define(eq=False, repr=False)
+class PlainKey(Named):
+    """A key, for whose jobs there are bounds; or what all jobs without one have in its place."""
+
+    max_running: float = math.inf
+    weight: float = 1.0
+    # The start tag of the next of its jobs, or the finish tag of the last.
+    turn: float = 0.0
+
+
+@attrs.define(eq=False, repr=False)
 class PlainJob(Named):
     """A job."""
 
@@ -190,6 +200,8 @@ class PlainJob(Named):
     uses: Mapping[str, Amount] = attrs.field(factory=dict[str, "Amount"])
     # Whether it is a block of its caller's that has a place: its deadline ends only the wait for that.
     is_lease: bool = False
+    # On whose behalf it runs, if there are bounds for keys.
+    owner: PlainKey | None = None
     group: PlainGroup | None = None
     # Its run that has lent its place.
     loan: PlainRun | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainRun, PlainWorker, decides
+from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainKey, PlainRun, PlainWorker, decides
 from tests.core.plain_view import PlainView
 from trio_pool import DeadReason, JobState
 
@@ -33,8 +33,35 @@ class PlainSteps(PlainView):
     def _move(self, job: PlainJob, state: JobState) -> None:
         if job.state is None:
             self.jobs.append(job)
+        if job.owner is not None:
+            self._take_turns(job, job.owner, state)
         job.state = state
         job.states.append(state)
+        if state in FINAL and not self.live():
+            self.virtual_time = self.latest  # all have had their turns
+
+    def _take_turns(self, job: PlainJob, key: PlainKey, state: JobState) -> None:
+        """Start-time fair queueing: a start raises the turn of its key; one that comes back has saved nothing up."""
+        if job.state is JobState.RUNNING:
+            self._note_full(job)
+        if state is JobState.QUEUED and not any(other.owner is key for other in self.those(JobState.QUEUED)):
+            key.turn = max(key.turn, self.virtual_time)
+        elif state is JobState.RUNNING:
+            self.virtual_time = max(self.virtual_time, key.turn)
+            key.turn += 1 / key.weight
+            self.latest = max(self.latest, key.turn)
+
+    def _note_full(self, job: PlainJob) -> None:
+        """Attempts of a job are about to be fewer."""
+        if job.owner is not None and self.key_room(job.owner) <= 0:
+            self.reopening.append(job.owner)
+
+    def _reopen_keys(self) -> None:
+        """The jobs of keys that were at their bounds may start again."""
+        for key in self.reopening:
+            if self.key_room(key) > 0:
+                key.turn = max(key.turn, self.virtual_time)
+        self.reopening.clear()
 
     def _die(self, job: PlainJob, reason: DeadReason) -> None:
         job.dead_reason = reason
@@ -166,6 +193,7 @@ class PlainSteps(PlainView):
                 return
 
     def _bring_together(self) -> None:
+        self._reopen_keys()
         self._match()
 
     def _settle(self) -> None:

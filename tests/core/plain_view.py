@@ -5,6 +5,7 @@ Nothing of the library's is used in the model but the names of states, reasons a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -15,6 +16,7 @@ from trio_pool import JobState
 
 if TYPE_CHECKING:
     from tests.core.plain_limits import PlainBudget
+    from tests.core.plain_parts import PlainKey
     from trio_pool._policies.rate_meter import Amount
 
 
@@ -50,6 +52,11 @@ class PlainView:
     recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
     ended: list[tuple[PlainJob, list[PlainWorker]]] = attrs.field(factory=list[tuple[PlainJob, list[PlainWorker]]])
+    # The virtual time of turns between keys, and the latest finish tag; and the keys at their bounds of whose jobs
+    # some have ended.
+    virtual_time: float = 0.0
+    latest: float = 0.0
+    reopening: list[PlainKey] = attrs.field(factory=list["PlainKey"])
     _count: int = 0
 
     def forget_news(self) -> None:
@@ -73,7 +80,16 @@ class PlainView:
 
     def queue(self) -> list[PlainJob]:
         """The jobs that wait for a worker, in their order."""
-        return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
+        return sorted(
+            self.those(JobState.QUEUED),
+            key=lambda job: (job.priority, job.owner.turn if job.owner else 0.0, job.place_in_queue),
+        )
+
+    def key_room(self, key: PlainKey | None) -> float:
+        """How many more attempts of a key's jobs may run."""
+        if key is None:
+            return math.inf
+        return key.max_running - self.under_way([job for job in self.those(JobState.RUNNING) if job.owner is key])
 
     def submitters(self) -> list[PlainJob]:
         """Those who wait for a place, each by the job that stands for what it waits with."""
@@ -139,6 +155,8 @@ class PlainView:
     def may_take(self, worker: PlainWorker, job: PlainJob) -> bool:
         """Whether the worker may take the job now."""
         if not self.can_serve(worker, job) or self.closed_for(worker).intersection(job.uses):
+            return False
+        if self.key_room(job.owner) <= 0:
             return False
         return job.only_worker in (None, worker) and not self.avoids(worker, job)
 

@@ -140,6 +140,9 @@ class PlainWaitingPool(PlainElasticPool):
         stuck = [each for each in holders if each not in coming and each not in self.as_if_lent]
         if len(stuck) >= self.max_running:
             kept += stuck
+        of_key = [each for each in stuck if each.owner is job.owner]
+        if job.owner is not None and len(of_key) >= job.owner.max_running:
+            kept += of_key
         members = [each for each in stuck if each.group is job.group]
         if job.group is not None and len(members) >= job.group.max_running:
             kept += members

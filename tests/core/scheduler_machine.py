@@ -13,6 +13,7 @@ from tests.core.machine_draws import (
     ENDS,
     EVENTS,
     HEDGES,
+    KEYS,
     LEASES,
     PLACES,
     RATES,
@@ -31,7 +32,7 @@ from tests.core.plain_limits import PlainBudget, PlainRates
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
 from tests.core.staff_machine import StaffMachine
-from trio_pool import DeadReason
+from trio_pool import DeadReason, PerKey
 from trio_pool._core.admission import Door
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class SchedulerMachine(StaffMachine):
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         hedges=st.sampled_from(["none", "some", "many", "many"]),
         leases=st.sampled_from(["none", "some"]),
+        keys=st.sampled_from(["none", "some"]),
         places=st.sampled_from(["one", "several"]),
         data=st.data(),
         patient=st.booleans(),
@@ -76,6 +78,7 @@ class SchedulerMachine(StaffMachine):
         limits: str,
         hedges: str,
         leases: str,
+        keys: str,
         places: str,
         data: DataObject,
         patient: bool,
@@ -84,11 +87,14 @@ class SchedulerMachine(StaffMachine):
     ) -> None:
         self.goes_straight, self.is_quiet = goes_straight, is_quiet
         elastic, hedges = data.draw(self.elastics), self.kind_of_hedges(hedges)
+        self.keys = data.draw(KEYS[keys])
+        bounds = PerKey(max_running=lambda key: self.keys[key].max_running, weight=lambda key: self.keys[key].weight)
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
             no_worker=no_worker,
             rate_limit=rate_limit,
+            per_key=bounds if self.keys else None,
             retry_budget=retry_budget,
             lifo=lifo,
             elastic=elastic,
@@ -163,7 +169,9 @@ class SchedulerMachine(StaffMachine):
     def kind_of_job(self, data: DataObject) -> JobKind:
         """What the next job is besides what it is submitted with."""
         is_lease = data.draw(self.leases)
-        return JobKind(None if is_lease else data.draw(self.hedges), data.draw(self.uses), is_lease)
+        key = data.draw(st.sampled_from(list(self.keys))) if self.keys else None
+        hedge = None if is_lease else data.draw(self.hedges)
+        return JobKind(hedge, data.draw(self.uses), is_lease, key, self.keys.get(key))
 
     def submit_one(
         self,
