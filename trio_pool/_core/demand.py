@@ -88,6 +88,7 @@ class Demand:
     def _drop(self, bound: Bound, line: Line, part: Part) -> None:
         """Remove a part without jobs, and the line if it was the last."""
         line.touched.pop(part, None)
+        line.ripe -= part.ripe
         del line.parts[part.key]
         if part.key is not None:
             take_from(self._of_keys, part.key, line)
