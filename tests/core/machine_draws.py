@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from tests.core.plain_limits import PlainRates
 from tests.core.plain_parts import PlainKey, PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
@@ -79,15 +80,15 @@ HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDG
 # Likewise for blocks of ``acquire``, which have a place as jobs do.
 LEASES = {"none": st.just(False), "some": st.sampled_from([False, False, True])}
 # Likewise for keys: their bounds, None for the jobs without one. The weights are powers of two, so that sums are exact.
+WEIGHTS = st.sampled_from([0.5, 1.0, 1.0, 2.0])
+BOUNDED_KEY = st.builds(PlainKey, st.sampled_from([1, 1, 2, math.inf]), WEIGHTS)
+LIMITED_KEY = st.builds(
+    PlainKey, st.sampled_from([1, 2, math.inf]), WEIGHTS, st.builds(PlainRates, st.none() | RATES | SETS_OF_RATES)
+)
 KEYS: dict[str, st.SearchStrategy[dict[str | None, PlainKey]]] = {
     "none": st.builds(dict[str | None, PlainKey]),
-    "some": st.fixed_dictionaries(
-        {
-            None: st.builds(PlainKey),
-            "k": st.builds(PlainKey, st.sampled_from([1, 1, 2]), st.sampled_from([1.0, 2.0])),
-            "l": st.builds(PlainKey, st.sampled_from([1, 2, math.inf]), st.sampled_from([0.5, 1.0])),
-        }
-    ),
+    "bounded": st.fixed_dictionaries({None: st.builds(PlainKey), "k": BOUNDED_KEY, "l": BOUNDED_KEY}),
+    "limited": st.fixed_dictionaries({None: st.builds(PlainKey), "k": LIMITED_KEY, "l": LIMITED_KEY}),
 }
 # What happens, one thing after another, while such an attempt is under way.
 EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])

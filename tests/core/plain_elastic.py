@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.core.plain_loans import PlainLendingPool
-from tests.core.plain_parts import PlainJob, PlainWorker
+from tests.core.plain_parts import PlainJob, PlainKey, PlainWorker
 from trio_pool import JobState
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class PlainElasticPool(PlainLendingPool):
     def wanting(self, *, ripe: bool = False) -> int:
         """How many of these their groups and units let start; of those alone that have waited enough if ``ripe``."""
         closed = self.rates.closed(self.now)
-        jobs = [job for job in self.waiting_for_new() if not ripe or self.waited[job] == math.inf]
+        jobs = [job for job in self.waiting_for_new() if not self.is_key_closed(job)]
+        jobs = [job for job in jobs if not ripe or self.waited[job] == math.inf]
         jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
         for group in {job.group for job in jobs}:
@@ -106,11 +107,18 @@ class PlainElasticPool(PlainLendingPool):
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
             number = sum(
-                max(0, min(self.key_room(key), sum(job.owner is key for job in those)))
+                self._within_key(key, sum(job.owner is key for job in those), ripe=ripe)
                 for key in {job.owner for job in those}
             )
             total += int(min(number, room))
         return min(total, self.affordable(jobs)) if ripe else total
+
+    def _within_key(self, key: PlainKey | None, number: int, *, ripe: bool) -> float:
+        """How many of so many jobs, which its limits let start one by one, a key lets start."""
+        if key is None:
+            return number
+        number = int(max(0, min(self.key_room(key), number)))
+        return min(number, max(1, key.rates.startable(self.now))) if ripe and number > 1 else number
 
     def affordable(self, jobs: list[PlainJob]) -> int:
         """How many of these may start one after the other under the pool's levels; all use the same."""
@@ -184,7 +192,7 @@ class PlainElasticPool(PlainLendingPool):
         self.waited = {job: before.get(job, 0.0 if self.elastic.open_after else math.inf) for job in jobs}
         closed = self.rates.closed(self.now)
         for job in jobs:
-            is_full = (job.group is not None and self.is_full(job.group)) or self.key_room(job.owner) <= 0
+            is_full = (job.group is not None and self.is_full(job.group)) or self.is_key_closed(job)
             if is_open and not is_full and closed.isdisjoint(job.uses):
                 self.counting[job] = self.now
                 if self.waited[job] >= self.elastic.open_after:

@@ -367,7 +367,7 @@ class PlainPool(PlainSteps):
         self.advance()
         worker, attempt = run.worker, run.job.attempt
         used = attempt.used[worker]
-        for rates in (worker.rates, self.rates):
+        for rates in (worker.rates, self.rates, *([run.job.owner.rates] if run.job.owner else ())):
             rates.use(self.now, (worker, attempt), uses)
         self._use(worker, uses, used)
         used.update(uses)

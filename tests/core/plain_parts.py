@@ -165,6 +165,9 @@ class PlainKey(Named):
 
     max_running: float = math.inf
     weight: float = 1.0
+    rates: PlainRates = attrs.field(factory=PlainRates)
+    # What of it lets nothing start: units, or None for limits without one.
+    closed: set[str | None] = attrs.field(factory=set["str | None"])
     # The start tag of the next of its jobs, or the finish tag of the last.
     turn: float = 0.0
 

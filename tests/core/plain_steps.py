@@ -57,9 +57,13 @@ class PlainSteps(PlainView):
             self.reopening.append(job.owner)
 
     def _reopen_keys(self) -> None:
-        """The jobs of keys that were at their bounds may start again."""
+        """The jobs of keys that were at their bounds, or at their limits, may start again."""
+        for key in dict.fromkeys(job.owner for job in self.jobs if job.owner is not None):
+            before, key.closed = key.closed, self.closed_of(key)
+            if before - key.closed:
+                self.reopening.append(key)
         for key in self.reopening:
-            if self.key_room(key) > 0:
+            if self.key_room(key) > 0 and None not in key.closed:
                 key.turn = max(key.turn, self.virtual_time)
         self.reopening.clear()
 
@@ -142,7 +146,7 @@ class PlainSteps(PlainView):
         assert not self.closed_for(worker).intersection(job.uses)
         job.attempt.used[worker] = {**job.uses}
         self._use(worker, job.uses)
-        for rates in (worker.rates, self.rates):
+        for rates in (worker.rates, self.rates, *([job.owner.rates] if job.owner else ())):
             rates.start(self.now, (worker, job.attempt), job.uses)
         run = PlainRun(worker, job, self._next_count())
         if worker.breaker is not None:

@@ -85,6 +85,17 @@ class PlainView:
             key=lambda job: (job.priority, job.owner.turn if job.owner else 0.0, job.place_in_queue),
         )
 
+    def closed_of(self, key: PlainKey) -> set[str | None]:
+        """The units of which a key's limits let nothing start now, and None for those without a unit."""
+        found: set[str | None] = {*key.rates.closed(self.now)}
+        return found | {None} if key.rates.ready_at(self.now) > self.now else found
+
+    def is_key_closed(self, job: PlainJob) -> bool:
+        """Whether the key of a job lets it not start now."""
+        if job.owner is None:
+            return False
+        return self.key_room(job.owner) <= 0 or not self.closed_of(job.owner).isdisjoint({None, *job.uses})
+
     def key_room(self, key: PlainKey | None) -> float:
         """How many more attempts of a key's jobs may run."""
         if key is None:
@@ -156,7 +167,7 @@ class PlainView:
         """Whether the worker may take the job now."""
         if not self.can_serve(worker, job) or self.closed_for(worker).intersection(job.uses):
             return False
-        if self.key_room(job.owner) <= 0:
+        if self.is_key_closed(job):
             return False
         return job.only_worker in (None, worker) and not self.avoids(worker, job)
 
@@ -169,13 +180,16 @@ class PlainView:
         closed = self.rates.closed(self.now).union(
             *(worker.rates.closed(self.now) for worker in self.workers if worker.phase != "gone")
         )
-        return any(closed.intersection(job.uses) for job in [*self.queue(), *self.ready_line()])
+        waiting = [*self.queue(), *self.ready_line()]
+        return any(closed.intersection(job.uses) or (job.owner and self.closed_of(job.owner)) for job in waiting)
 
     def _units_due(self) -> list[float]:
         """When units are open again for which jobs wait."""
         used = {unit for job in [*self.queue(), *self.ready_line()] for unit in job.uses}
         holders = [self.rates, *(worker.rates for worker in self.workers if worker.phase != "gone")]
         times = [rates.ready_at(self.now, unit) for rates in holders for unit in used]
+        owners = {job.owner for job in [*self.queue(), *self.ready_line()] if job.owner is not None}
+        times += [owner.rates.ready_at(self.now, unit) for owner in owners for unit in (None, *used)]
         return [time for time in times if time > self.now]
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:

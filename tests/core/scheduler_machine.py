@@ -58,7 +58,7 @@ class SchedulerMachine(StaffMachine):
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         hedges=st.sampled_from(["none", "some", "many", "many"]),
         leases=st.sampled_from(["none", "some"]),
-        keys=st.sampled_from(["none", "some"]),
+        keys=st.sampled_from(["none", "none", "bounded", "limited"]),
         places=st.sampled_from(["one", "several"]),
         data=st.data(),
         patient=st.booleans(),
@@ -88,7 +88,11 @@ class SchedulerMachine(StaffMachine):
         self.goes_straight, self.is_quiet = goes_straight, is_quiet
         elastic, hedges = data.draw(self.elastics), self.kind_of_hedges(hedges)
         self.keys = data.draw(KEYS[keys])
-        bounds = PerKey(max_running=lambda key: self.keys[key].max_running, weight=lambda key: self.keys[key].weight)
+        bounds = PerKey(
+            max_running=lambda key: self.keys[key].max_running,
+            rate_limit=lambda key: self.keys[key].rates.limits,
+            weight=lambda key: self.keys[key].weight,
+        )
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
