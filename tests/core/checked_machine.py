@@ -279,6 +279,9 @@ class CheckedMachine(SchedulerMachine):
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
         holds.extend((Due.UNIT, gate) for gate in self.core.scheduler.metering._gates.values())
+        keys = self.core.scheduler.state.keys
+        known = [] if keys is None else keys.all()
+        holds.extend((Due.KEY_REST, key) for key in known if key.resting_until is not None)
         autoscaler = self.core.scheduler._features.autoscaler
         if autoscaler is not None:
             alarms = ((Due.RETIRE, autoscaler._retiring), (Due.OPEN, autoscaler._opening))

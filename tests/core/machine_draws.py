@@ -81,14 +81,15 @@ HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDG
 LEASES = {"none": st.just(False), "some": st.sampled_from([False, False, True])}
 # Likewise for keys: their bounds, None for the jobs without one. The weights are powers of two, so that sums are exact.
 WEIGHTS = st.sampled_from([0.5, 1.0, 1.0, 2.0])
+NO_KEY = st.builds(PlainKey, is_named=st.just(False))
 BOUNDED_KEY = st.builds(PlainKey, st.sampled_from([1, 1, 2, math.inf]), WEIGHTS)
 LIMITED_KEY = st.builds(
     PlainKey, st.sampled_from([1, 2, math.inf]), WEIGHTS, st.builds(PlainRates, st.none() | RATES | SETS_OF_RATES)
 )
 KEYS: dict[str, st.SearchStrategy[dict[str | None, PlainKey]]] = {
     "none": st.builds(dict[str | None, PlainKey]),
-    "bounded": st.fixed_dictionaries({None: st.builds(PlainKey), "k": BOUNDED_KEY, "l": BOUNDED_KEY}),
-    "limited": st.fixed_dictionaries({None: st.builds(PlainKey), "k": LIMITED_KEY, "l": LIMITED_KEY}),
+    "bounded": st.fixed_dictionaries({None: NO_KEY, "k": BOUNDED_KEY, "l": BOUNDED_KEY}),
+    "limited": st.fixed_dictionaries({None: NO_KEY, "k": LIMITED_KEY, "l": LIMITED_KEY}),
 }
 # What happens, one thing after another, while such an attempt is under way.
 EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])
@@ -101,6 +102,7 @@ RETRIES = st.builds(
     front=st.booleans(),
     counts=st.booleans(),
     rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
+    key_rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
     broken=st.sampled_from([False, False, False, True]),
     is_failure=st.sampled_from([True, True, False]),
 )
@@ -142,4 +144,4 @@ def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
         fate = Drop("it is so")
     else:
         fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
-    return Verdict(fate, rest=plain.rest, broken=plain.broken, is_failure=plain.is_failure)
+    return Verdict(fate, rest=plain.rest, key_rest=plain.key_rest, broken=plain.broken, is_failure=plain.is_failure)

@@ -115,6 +115,8 @@ class PlainPool(PlainSteps):
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
         if verdict.broken and worker.phase == "open":
             self._reopen(worker, "an error")
+        if verdict.key_rest and job.owner is not None and job.owner.is_named:
+            job.owner.rests_until = max(job.owner.rests_until or 0.0, self.now + verdict.key_rest)
         job.attempt.outcomes.append(verdict)
         self._conclude(job)
         self._go_on(worker)

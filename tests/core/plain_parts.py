@@ -168,6 +168,9 @@ class PlainKey(Named):
     rates: PlainRates = attrs.field(factory=PlainRates)
     # What of it lets nothing start: units, or None for limits without one.
     closed: set[str | None] = attrs.field(factory=set["str | None"])
+    rests_until: float | None = None
+    # What all jobs without a key have never rests.
+    is_named: bool = True
     # The start tag of the next of its jobs, or the finish tag of the last.
     turn: float = 0.0
 
@@ -247,6 +250,7 @@ class PlainVerdict:
     front: bool = False
     counts: bool = True
     rest: float = 0.0
+    key_rest: float = 0.0
     broken: bool = False
     is_failure: bool = False
 

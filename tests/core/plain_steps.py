@@ -58,7 +58,7 @@ class PlainSteps(PlainView):
 
     def _reopen_keys(self) -> None:
         """The jobs of keys that were at their bounds, or at their limits, may start again."""
-        for key in dict.fromkeys(job.owner for job in self.jobs if job.owner is not None):
+        for key in self.owners():
             before, key.closed = key.closed, self.closed_of(key)
             if before - key.closed:
                 self.reopening.append(key)
@@ -316,6 +316,9 @@ class PlainSteps(PlainView):
                 item.attempt.start_on_no_more()
         if self.rests_until is not None and self.rests_until <= self.now:
             self.rests_until = None
+        for key in self.owners():
+            if key.rests_until is not None and key.rests_until <= self.now:
+                key.rests_until = None
         self._settle()
         self._retire()  # of those for whom there is nothing to do after that
         self._settle()

@@ -86,9 +86,14 @@ class PlainView:
         )
 
     def closed_of(self, key: PlainKey) -> set[str | None]:
-        """The units of which a key's limits let nothing start now, and None for those without a unit."""
+        """The units of which a key's limits let nothing start now, and None if they or its rest let nothing start."""
         found: set[str | None] = {*key.rates.closed(self.now)}
-        return found | {None} if key.rates.ready_at(self.now) > self.now else found
+        is_held = key.rests_until is not None or key.rates.ready_at(self.now) > self.now
+        return found | {None} if is_held else found
+
+    def owners(self) -> list[PlainKey]:
+        """The keys that have ever had jobs."""
+        return list(dict.fromkeys(job.owner for job in self.jobs if job.owner is not None))
 
     def is_key_closed(self, job: PlainJob) -> bool:
         """Whether the key of a job lets it not start now."""
@@ -245,6 +250,7 @@ class PlainView:
                 found.append(worker.expires_at)
         if self.waits_for_rate():
             found.append(self.ready_at())
-        if self.rests_until is not None:
-            found.append(self.rests_until)
+        for until in (self.rests_until, *(owner.rests_until for owner in self.owners())):
+            if until is not None:
+                found.append(until)
         return found + self._units_due()
