@@ -292,7 +292,7 @@ class WorkerIndex:
         if self._pick == "longest_idle":
             return self._choose_of(self.kinds.fits_for(ANYONE.requires, None), lambda worker: worker not in but)
         idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
-        return min(idle, key=lambda item: rank_of(*item, "longest_idle"), default=(None, 0))[0]
+        return min(idle, key=lambda item: rank_of(item[0], item[1], "longest_idle"), default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may run such a job, now or ever."""
