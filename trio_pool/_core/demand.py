@@ -80,7 +80,7 @@ class Demand:
         line = self._changed[bound] = self.lines[bound]
         part = line.parts[job._key]
         line.add(part, job, -1)
-        if self.patience:
+        if self.patience or part.young:  # there may be young jobs of a time before `set_patience`
             part.left[job] = None
         elif not part.size:
             self._drop(bound, line, part)
