@@ -4,7 +4,8 @@
    are ordered whenever fewer than ``min`` stay.
 2. As many are ordered as have places for the jobs that one of these workers may take, and that wait for nothing but a
    worker, and for the places that groups are to have for themselves; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that. A job has to have
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The bounds of keys count
+   for the jobs of each group with a bound apart, and for all others together. A job has to have
    waited for ``open_after``, the time aside in which its group, the pool or a unit that it
    uses let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
@@ -102,8 +103,9 @@ class PlainElasticPool(PlainLendingPool):
         jobs = [job for job in jobs if not ripe or self.waited[job] == math.inf]
         jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
-        for group in {job.group for job in jobs}:
-            those = [job for job in jobs if job.group is group]
+        apart = {job: job.group if job.group is not None and job.group.is_apart else None for job in jobs}
+        for group in set(apart.values()):
+            those = [job for job in jobs if apart[job] is group]
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
             number = sum(

@@ -23,6 +23,10 @@ class PlainGroup(Named):
     max_running: float = math.inf
     reserve: int = 0
     must_succeed: bool = False
+    # Whether its jobs wait apart from others, as it has, or had, a bound or places of its own.
+    is_apart: bool = attrs.field(
+        default=attrs.Factory(lambda self: self.max_running < math.inf or self.reserve > 0, takes_self=True)
+    )
     # Whether it waits for its workers, for more of them than there can be, or no longer wants any.
     waits: bool = True
     is_beyond: bool = False
@@ -327,6 +331,7 @@ class PlainGroupedPool(PlainPool):
         """Another bound on the attempts of a group under way."""
         self.advance()
         group.max_running = limit
+        group.is_apart |= limit < math.inf
         self._settle()
 
     def close_group(self, group: PlainGroup) -> None:
