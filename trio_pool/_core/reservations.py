@@ -5,7 +5,9 @@
 2. A group that waits for more workers than the pool can have gets none reserved, since that would
    keep them from others for nothing. The group goes on waiting, as long as workers may be added.
 3. If nothing else happens by itself, workers that are reserved for waiting groups run jobs first,
-   since the groups may wait for these jobs indirectly. `Settling` handles this.
+   since the groups may wait for these jobs indirectly. Then groups that can have all their places
+   get them, whichever came first. `Settling` handles this.
+4. A place that is lent is not reserved, since the job that has lent it gets it back.
 """
 
 from __future__ import annotations
