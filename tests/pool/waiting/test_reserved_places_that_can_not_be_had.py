@@ -272,3 +272,14 @@ async def test_of_two_groups_behind_it_the_one_that_can_have_all_goes_first(auto
         await wait_all_tasks_blocked()
         with trio.fail_after(60):
             assert await reserves(pool, 2) == 0.0
+
+
+async def test_a_group_of_a_lender_goes_before_one_that_waits_for_the_lent_place(autojump_clock: MockClock) -> None:
+    async with open_pool(crew(a=2, b=1)) as pool, trio.open_nursery() as nursery:
+        lease = pool.acquire(worker=pool.workers[0])
+        async with lease, lease.job.lend():
+            nursery.start_soon(reserves_at, pool, 3, 1.0)
+            await wait_all_tasks_blocked()
+            with trio.fail_after(60):
+                assert await reserves(pool, 2) == 0.0
+            await trio.sleep(1.0)
