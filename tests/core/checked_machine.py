@@ -126,7 +126,8 @@ class CheckedMachine(SchedulerMachine):
             self.plain.retries,
         )
         assert lifecycle.queue_peak >= lifecycle.count[JobState.QUEUED]
-        assert len(self.core.dead) == len(self.died) == lifecycle.count[JobState.DEAD]
+        blocks = sum(plain.is_lease and plain.state is JobState.DEAD for _, plain in self.jobs)
+        assert len(self.core.dead) == len(self.died) == lifecycle.count[JobState.DEAD] - blocks
 
     @invariant()
     def what_is_kept_of_workers_agrees_with_a_recount(self) -> None:
@@ -141,8 +142,24 @@ class CheckedMachine(SchedulerMachine):
         plain_jobs: dict[JobRecord, PlainJob] = {**dict(self.jobs)}
         assert len(queue) == self.core.lifecycle.count[JobState.QUEUED]
         assert set(queue) == {job for job, plain in self.jobs if plain.state is JobState.QUEUED}
-        in_order = sorted(queue, key=lambda job: (job._options.priority, job._ticket))
+        in_order = sorted(
+            queue, key=lambda job: (job._options.priority, 0.0 if job._key is None else job._key.turn, job._ticket)
+        )
         assert [plain_jobs[job] for job in in_order] == self.plain.queue()
+
+    @invariant()
+    def each_key_has_its_turn_when_the_model_says(self) -> None:
+        keys = self.core.scheduler.state.keys
+        if keys is None:
+            return
+        now = self.plain.virtual_time
+        assert keys.virtual_time == now
+        for value, plain in self.keys.items():
+            record = keys.unnamed if value is None else keys.known(value)
+            if record is not None and record.has_jobs:
+                assert record.room == self.plain.key_room(plain)
+                # One that was forgotten has its first turn again, which then is no earlier than the present one.
+                assert max(record.turn, now) == max(plain.turn, now)
 
     @invariant()
     def no_job_is_queued_beside_an_idle_worker_that_may_take_it(self) -> None:
@@ -262,6 +279,9 @@ class CheckedMachine(SchedulerMachine):
         if limits.limited_until is not None:
             holds.append((Due.RATE, limits))
         holds.extend((Due.UNIT, gate) for gate in self.core.scheduler.metering._gates.values())
+        keys = self.core.scheduler.state.keys
+        known = [] if keys is None else keys.all()
+        holds.extend((Due.KEY_REST, key) for key in known if key.resting_until is not None)
         autoscaler = self.core.scheduler._features.autoscaler
         if autoscaler is not None:
             alarms = ((Due.RETIRE, autoscaler._retiring), (Due.OPEN, autoscaler._opening))
@@ -277,9 +297,13 @@ class CheckedMachine(SchedulerMachine):
             if steps % 100 == 99:
                 self.break_circle()
             assert self.something_happens(), "the pool hangs"
+            self.agrees_on_its_way()
             steps += 1
             if len(self.plain.live()) < left:  # it may be slow all in all: a rate limit, and resources that age
                 left, steps = len(self.plain.live()), 0
+
+    def agrees_on_its_way(self) -> None:
+        """What is held against the model after each step to the end, where the invariants don't hold any more."""
 
     def break_circle(self) -> None:
         """Something has gone on happening for long: do what is done where nothing happens."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.core.commands import Hire, Recall
 from tests.core.makers import Core, make_core, make_job
-from trio_pool import Elastic, RateLimit
+from trio_pool import Elastic, PerKey, RateLimit
 from trio_pool._core.admission import Admission, Door
 from trio_pool._core.commands import HIRE
 
@@ -26,10 +26,13 @@ def make_elastic_core(
     max_queue: float = math.inf,
     max_running: float = math.inf,
     rate_limit: RateLimit | None = None,
+    per_key: PerKey | None = None,
 ) -> Core:
     """A core that sees to the number of its workers; none has been opened yet."""
     elastic = Elastic(nullcontext[Any], min=least, max=most, idle_timeout=idle_timeout, tags=tags)
-    core = make_core(elastic=elastic, max_queue=max_queue, max_running=max_running, rate_limit=rate_limit)
+    core = make_core(
+        elastic=elastic, max_queue=max_queue, max_running=max_running, rate_limit=rate_limit, per_key=per_key
+    )
     core.scheduler.begin(0.0)
     return core
 

@@ -12,7 +12,6 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.core.commands import Hire
 from tests.core.lending_machine import LendingMachine
-from tests.core.machine_draws import UNITS
 from tests.core.plain_elastic import PlainElastic, PlainElasticPool
 from trio_pool import Elastic
 
@@ -87,10 +86,9 @@ class ElasticMachine(LendingMachine):
         """The workers are there with which the pool begins."""
         if elastic is None:
             return
-        if any(unit is not None for unit, _ in self.plain.rates.kept):
-            # How many workers the levels of the pool's units are worth depends on which jobs come first;
-            # test_elastic_units.py has examples.
-            self.uses = UNITS["none"]
+        # How many workers the levels of the pool's units are worth depends on which jobs come first, if not all use
+        # the same; test_elastic_units.py has examples.
+        self.uses = st.just(data.draw(self.uses))
         self.tags = tuple(sorted(elastic.tags))
         self.own_limits, self.own_places = data.draw(self.limits), elastic.max_running
         self.most_ever = elastic.max
@@ -151,14 +149,7 @@ class ElasticMachine(LendingMachine):
     @precondition(lambda self: self.model.elastic)
     @rule(change=CHANGES)
     def change_it(self, change: Elastic[None]) -> None:
-        # What a job has waited before a change of open_after counts only roughly, and not as in the model.
-        assert self.model.elastic is not None
-        elastic = attrs.evolve(
-            change,
-            tags=frozenset(self.tags),
-            max_running=self.own_places,
-            open_after=self.model.elastic.open_after,
-        )
+        elastic = attrs.evolve(change, tags=frozenset(self.tags), max_running=self.own_places)
         self.most_ever = max(self.most_ever, elastic.max)
         self.on_both(
             lambda: self.model.change(plain_of(elastic)),

@@ -112,15 +112,15 @@ class GroupMachine(CheckedMachine):
         only: ShellWorker | None = None,
         total_timeout: float = math.inf,
     ) -> tuple[Job[Any], PlainJob]:
-        hedge, uses = data.draw(self.hedges), data.draw(self.uses)
+        kind = self.kind_of_job(data)
+        after = [] if kind.is_lease else after
         job = make_job(
             now=self.now,
             priority=priority,
             requires=requires,
             worker=only.record if only else None,
             total_timeout=total_timeout,
-            hedge=hedge,
-            uses=uses,
+            **kind.of_core,
             name=f"<{len(self.jobs)}>",
             after=[other for other, _ in after],
             group=group[0] if group else None,
@@ -131,8 +131,7 @@ class GroupMachine(CheckedMachine):
             only.plain if only else None,
             self.now + total_timeout,
             math.inf,
-            (hedge.after, hedge.extra) if hedge else None,
-            uses=uses,
+            **kind.of_model,
             group=group[1] if group else None,
             after=[other for _, other in after],
         )
@@ -200,15 +199,19 @@ class GroupMachine(CheckedMachine):
         for befores in edges:
             after = [jobs[-before] for before in befores if 0 < before <= len(jobs)]
             requires, timeout = data.draw(REQUIRED), data.draw(TIMES)
+            kind = self.kind_of_job(data)._replace(is_lease=False)
             job = make_job(
                 now=self.now,
                 requires=requires,
                 total_timeout=timeout,
+                **kind.of_core,
                 name=f"<{len(self.jobs) + len(jobs)}>",
                 after=[other for other, _ in after],
                 group=group,
             )
-            plain = PlainJob(0, frozenset(requires), None, self.now + timeout, math.inf, None, group=plain_group)
+            plain = PlainJob(
+                0, frozenset(requires), None, self.now + timeout, math.inf, group=plain_group, **kind.of_model
+            )
             plain.after = [other for _, other in after]
             jobs.append((job, plain))
         self.jobs += jobs
@@ -427,6 +430,9 @@ class GroupMachine(CheckedMachine):
             in_line = [job for job in self.plain.line if job.group is plain_group]
             assert [plain_jobs[job] for job in waiting_line.all_of(group)] == in_line
         assert all(waiting_line.has(job) is (plain in self.plain.line) for job, plain in self.jobs)
+
+    def agrees_on_its_way(self) -> None:
+        self.each_worker_is_kept_for_whom_the_model_says()
 
     def something_happens(self) -> bool:
         """The next of all that happens by itself; at last groups that hold each other up are cancelled."""

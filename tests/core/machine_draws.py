@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from tests.core.plain_parts import PlainLimits, PlainVerdict
+from tests.core.plain_limits import PlainRates
+from tests.core.plain_parts import PlainKey, PlainLimits, PlainVerdict
 from trio_pool import CircuitBreaker, DeadReason, RateLimit, RetryBudget
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict
 from trio_pool._policies.hedge import Hedge
@@ -75,6 +77,20 @@ PLACES: dict[str, st.SearchStrategy[float]] = {
 # Likewise for jobs that may run on several workers at once.
 HEDGE = st.builds(Hedge, after=st.sampled_from([0.0, 0.5, 1.0, 2.0]), extra=st.integers(1, 2))
 HEDGES = {"none": st.none(), "some": st.none() | st.none() | HEDGE, "many": HEDGE}
+# Likewise for blocks of ``acquire``, which have a place as jobs do.
+LEASES = {"none": st.just(False), "some": st.sampled_from([False, False, True])}
+# Likewise for keys: their bounds, None for the jobs without one. The weights are powers of two, so that sums are exact.
+WEIGHTS = st.sampled_from([0.5, 1.0, 1.0, 2.0])
+NO_KEY = st.builds(PlainKey, is_named=st.just(False))
+BOUNDED_KEY = st.builds(PlainKey, st.sampled_from([1, 1, 2, math.inf]), WEIGHTS)
+LIMITED_KEY = st.builds(
+    PlainKey, st.sampled_from([1, 2, math.inf]), WEIGHTS, st.builds(PlainRates, st.none() | RATES | SETS_OF_RATES)
+)
+KEYS: dict[str, st.SearchStrategy[dict[str | None, PlainKey]]] = {
+    "none": st.builds(dict[str | None, PlainKey]),
+    "bounded": st.fixed_dictionaries({None: NO_KEY, "k": BOUNDED_KEY, "l": BOUNDED_KEY}),
+    "limited": st.fixed_dictionaries({None: NO_KEY, "k": LIMITED_KEY, "l": LIMITED_KEY}),
+}
 # What happens, one thing after another, while such an attempt is under way.
 EVENTS = st.sampled_from(["wait", "wait", "wait", "fail", "cancel"])
 
@@ -86,6 +102,7 @@ RETRIES = st.builds(
     front=st.booleans(),
     counts=st.booleans(),
     rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
+    key_rest=st.sampled_from([0.0, 0.0, 0.0, 1.0, 3.0]),
     broken=st.sampled_from([False, False, False, True]),
     is_failure=st.sampled_from([True, True, False]),
 )
@@ -97,6 +114,27 @@ ENDS = st.builds(
 )
 
 
+class JobKind(NamedTuple):
+    """What the jobs of one run draw in the same way, wherever they come from."""
+
+    hedge: Hedge | None
+    uses: dict[str, Amount]
+    is_lease: bool
+    key: str | None
+    owner: PlainKey | None
+
+    @property
+    def of_core(self) -> dict[str, Any]:
+        """What the library's job is made with."""
+        return {"hedge": self.hedge, "uses": self.uses, "is_lease": self.is_lease, "key": self.key}
+
+    @property
+    def of_model(self) -> dict[str, Any]:
+        """What the model's is made with."""
+        hedge = (self.hedge.after, self.hedge.extra) if self.hedge else None
+        return {"hedge": hedge, "uses": self.uses, "is_lease": self.is_lease, "owner": self.owner}
+
+
 def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
     """The library's verdict for the model's."""
     fate: Retry | Die | Drop
@@ -106,4 +144,4 @@ def verdict_of(plain: PlainVerdict, error: Exception) -> Verdict:
         fate = Drop("it is so")
     else:
         fate = Retry(plain.delay, plain.placement, plain.front, plain.counts)
-    return Verdict(fate, rest=plain.rest, broken=plain.broken, is_failure=plain.is_failure)
+    return Verdict(fate, rest=plain.rest, key_rest=plain.key_rest, broken=plain.broken, is_failure=plain.is_failure)

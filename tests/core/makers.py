@@ -89,6 +89,7 @@ def make_job(
     group: Group | None = None,
     uses: Mapping[str, Amount] = NO_USES,
     key: Hashable = None,
+    is_lease: bool = False,
 ) -> Job[Any]:
     """A job that has not been submitted yet."""
     options = JobSpec(
@@ -103,6 +104,7 @@ def make_job(
         group=group,
         uses=FrozenMapping(uses),
         key=key,
+        is_lease=is_lease,
     )
     return Job(NoHost(), next(_job_ids), work, (), options, now, now + total_timeout, Context())
 

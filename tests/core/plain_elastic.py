@@ -4,7 +4,8 @@
    are ordered whenever fewer than ``min`` stay.
 2. As many are ordered as have places for the jobs that one of these workers may take, and that wait for nothing but a
    worker, and for the places that groups are to have for themselves; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that. A job has to have
+   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The bounds of keys count
+   for the jobs of each group with a bound apart, and for all others together. A job has to have
    waited for ``open_after``, the time aside in which its group, the pool or a unit that it
    uses let nothing start.
 3. While the resource of one of them can't be opened, none is ordered; and when none is wanted any more,
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.core.plain_loans import PlainLendingPool
-from tests.core.plain_parts import PlainJob, PlainWorker
+from tests.core.plain_parts import PlainJob, PlainKey, PlainWorker
 from trio_pool import JobState
 
 if TYPE_CHECKING:
@@ -98,15 +99,37 @@ class PlainElasticPool(PlainLendingPool):
     def wanting(self, *, ripe: bool = False) -> int:
         """How many of these their groups and units let start; of those alone that have waited enough if ``ripe``."""
         closed = self.rates.closed(self.now)
-        jobs = [job for job in self.waiting_for_new() if not ripe or self.waited[job] == math.inf]
+        jobs = [job for job in self.waiting_for_new() if not self.is_key_closed(job)]
+        jobs = [job for job in jobs if not ripe or self.waited[job] == math.inf]
         jobs = [job for job in jobs if not closed.intersection(job.uses)]
         total = 0
-        for group in {job.group for job in jobs}:
-            those = [job for job in jobs if job.group is group]
+        apart = {job: job.group if job.group is not None and job.group.is_apart else None for job in jobs}
+        for group in set(apart.values()):
+            those = [job for job in jobs if apart[job] is group]
             running = [job for job in self.those(JobState.RUNNING) if job.group is group]
             room = math.inf if group is None else max(0.0, group.max_running - self.under_way(running))
-            total += int(min(len(those), room))
-        return total
+            number = sum(
+                self._within_key(key, sum(job.owner is key for job in those), ripe=ripe)
+                for key in {job.owner for job in those}
+            )
+            total += int(min(number, room))
+        return min(total, self.affordable(jobs)) if ripe else total
+
+    def _within_key(self, key: PlainKey | None, number: int, *, ripe: bool) -> float:
+        """How many of so many jobs, which its limits let start one by one, a key lets start."""
+        if key is None:
+            return number
+        number = int(max(0, min(self.key_room(key), number)))
+        return min(number, max(1, key.rates.startable(self.now))) if ripe and number > 1 else number
+
+    def affordable(self, jobs: list[PlainJob]) -> int:
+        """How many of these may start one after the other under the pool's levels; all use the same."""
+        for number, job in enumerate(jobs):
+            if any(
+                level - number * job.uses[unit] < 1 for unit in job.uses for level in self.rates.levels(self.now, unit)
+            ):
+                return number or 1  # a level just below 1 may count as 1
+        return len(jobs)
 
     def startable(self) -> float:
         """How many attempts the pool's limits let start now."""
@@ -171,7 +194,7 @@ class PlainElasticPool(PlainLendingPool):
         self.waited = {job: before.get(job, 0.0 if self.elastic.open_after else math.inf) for job in jobs}
         closed = self.rates.closed(self.now)
         for job in jobs:
-            is_full = job.group is not None and self.is_full(job.group)
+            is_full = (job.group is not None and self.is_full(job.group)) or self.is_key_closed(job)
             if is_open and not is_full and closed.isdisjoint(job.uses):
                 self.counting[job] = self.now
                 if self.waited[job] >= self.elastic.open_after:

@@ -23,6 +23,10 @@ class PlainGroup(Named):
     max_running: float = math.inf
     reserve: int = 0
     must_succeed: bool = False
+    # Whether its jobs wait apart from others, as it has, or had, a bound or places of its own.
+    is_apart: bool = attrs.field(
+        default=attrs.Factory(lambda self: self.max_running < math.inf or self.reserve > 0, takes_self=True)
+    )
     # Whether it waits for its workers, for more of them than there can be, or no longer wants any.
     waits: bool = True
     is_beyond: bool = False
@@ -135,9 +139,12 @@ class PlainGroupedPool(PlainPool):
         assert not self.missing(job)
         super()._start(worker, job)
 
-    def _set_aside(self, workers: list[PlainWorker]) -> None:
+    def _set_aside(self, workers: list[PlainWorker], only: PlainGroup | None = None) -> None:
         for worker in self.in_turn(workers):
-            while (lacking := self.lacking()) and worker.may_start_more(self.now) and worker.free_places() > 0:
+            while worker.may_start_more(self.now) and worker.places_to_keep() > 0:
+                lacking = [group for group in self.lacking() if only in (None, group)]
+                if not lacking:
+                    return
                 worker.kept.append(lacking[0])
                 if lacking[0] not in self.lacking():
                     lacking[0].waits = False
@@ -198,7 +205,13 @@ class PlainGroupedPool(PlainPool):
         for group in waiting:
             self._release(group)
         super()._match()
+        holders = [group for worker in self.workers for group in worker.kept]
+        given_back_later = any(not group.waits and group.opener is None for group in holders)
+        is_stuck = len(self.those(JobState.RUNNING)) == running and not given_back_later
+        served = [group for group in waiting if self._has_whole(group)] if is_stuck else []
         self._set_aside(self.idle())
+        if served:
+            return
         holders = [group for worker in self.workers for group in worker.kept]
         given_back_later = any(not group.waits and group.opener is None for group in holders)
         if not self.draining or len(self.those(JobState.RUNNING)) > running or given_back_later:
@@ -210,15 +223,23 @@ class PlainGroupedPool(PlainPool):
             self._bury_all()
             self._follow_up()
 
+    def _has_whole(self, group: PlainGroup) -> bool:
+        """Whether a group that waits gets all its places of those that are free, or none."""
+        self._set_aside(self.idle(), group)
+        if group.waits:
+            self._release(group)
+        return not group.waits
+
     def _follow_up(self) -> None:
         """See to what has ended, and what has left: once for all, as who comes later waits for who came before."""
+        self._reopen_keys()
         for worker in self.workers:
             self._keep_no_more_than_there_is(worker)
         self._review()
         for job in self.those(JobState.DEAD):
             if job not in self.followed_up:
                 self.followed_up.append(job)
-                if job.group is not None and job.group.must_succeed:
+                if job.group is not None and job.group.must_succeed and not job.is_lease:
                     self._stop(job.group, JobState.DISCARDED)
         for job in sorted([*self.line, *self.those(JobState.BLOCKED)], key=self.came.__getitem__):
             if any(other.state in FINAL for other in self.missing(job)):
@@ -310,6 +331,7 @@ class PlainGroupedPool(PlainPool):
         """Another bound on the attempts of a group under way."""
         self.advance()
         group.max_running = limit
+        group.is_apart |= limit < math.inf
         self._settle()
 
     def close_group(self, group: PlainGroup) -> None:

@@ -5,7 +5,7 @@
 2. A job gets a place back of the worker that it has lent: at once where one is free that is kept for no other
    group, else when one falls free, before all that is queued; of several the first to ask is the first to have it. A
    pause, a rest, a limit or a broken resource does not matter, nor that the worker is to leave.
-3. While a place of a worker is lent, none is set aside for anybody, its resource is not opened anew, and no job
+3. While a place of a worker is lent, it is set aside for nobody, its resource is not opened anew, and no job
    avoids another worker because it could have this one (the bounce).
 4. What cuts the attempts on a worker short that is to leave cuts those that have lent it, too.
 """
@@ -32,9 +32,6 @@ class PlainLendingPool(PlainGroupedPool):
         return super().under_way([job for job in jobs if job.has_lent is None])
 
     # What everything is made of.
-
-    def _set_aside(self, workers: list[PlainWorker]) -> None:
-        super()._set_aside([worker for worker in workers if not worker.lenders])
 
     def _may_become_available(self, worker: PlainWorker) -> bool:
         # A broken one waits for those that have lent it.
@@ -86,6 +83,7 @@ class PlainLendingPool(PlainGroupedPool):
         self.advance()
         job, worker = run.job, run.worker
         assert job.loan is None
+        self._note_full(job)
         worker.runs.remove(run)
         worker.lenders.append(job)
         job.loan = run

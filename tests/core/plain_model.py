@@ -35,8 +35,9 @@ class PlainPool(PlainSteps):
         return self._let_in(job, door)
 
     def _let_in(self, job: PlainJob, door: Door) -> Admission:
-        if job.deadline <= self.now:
-            self._die(job, DeadReason.TIMED_OUT)
+        has_place = job.is_lease and self.may_start() and self.next_pair([job]) is not None
+        if job.deadline <= self.now and not has_place:
+            self._time_out(job)
             return Admission.ENTERED
         if self.no_worker != "wait" and not self.is_eligible(job):
             if self.no_worker == "reject":
@@ -114,6 +115,8 @@ class PlainPool(PlainSteps):
             self.told.append(("worker_quarantined", worker, worker.quarantined_until))
         if verdict.broken and worker.phase == "open":
             self._reopen(worker, "an error")
+        if verdict.key_rest and job.owner is not None and job.owner.is_named:
+            job.owner.rests_until = max(job.owner.rests_until or 0.0, self.now + verdict.key_rest)
         job.attempt.outcomes.append(verdict)
         self._conclude(job)
         self._go_on(worker)
@@ -138,6 +141,8 @@ class PlainPool(PlainSteps):
         if decides(outcome) or attempt.runs == [run]:
             attempt.start_on_no_more()  # nor at the very time for it
         self.advance()
+        if len(attempt.runs) > 1:
+            self._note_full(run.job)
         run.worker.runs.remove(run)
         # What fails where the rest is known is no failure.
         is_late = isinstance(outcome, PlainVerdict) and decides(attempt.outcome)
@@ -167,7 +172,7 @@ class PlainPool(PlainSteps):
             self._die(job, DeadReason.TIMED_OUT)
         elif outcome is not None:
             self._decide(job, outcome)
-        elif job.cancelled:
+        elif job.cancelled or job.is_lease:  # a block can't be run again
             self._move(job, JobState.CANCELLED)
         elif job.deadline <= self.now:
             self._die(job, DeadReason.TIMED_OUT)
@@ -364,7 +369,7 @@ class PlainPool(PlainSteps):
         self.advance()
         worker, attempt = run.worker, run.job.attempt
         used = attempt.used[worker]
-        for rates in (worker.rates, self.rates):
+        for rates in (worker.rates, self.rates, *([run.job.owner.rates] if run.job.owner else ())):
             rates.use(self.now, (worker, attempt), uses)
         self._use(worker, uses, used)
         used.update(uses)

@@ -132,6 +132,13 @@ class PlainWorker(Named):
         others = {each for each in self.kept if each is not group}
         return self.places - len(self.runs) - sum(self.unused(other) for other in others)
 
+    def places_to_keep(self) -> float:
+        """How many free places may be kept for a group: not those that are lent, since the lenders come back."""
+        returning = len(self.lenders)
+        for group in dict.fromkeys(self.kept):
+            returning -= min(self.unused(group), len([job for job in self.lenders if job.group is group]))
+        return self.free_places() - returning
+
     def unused(self, group: PlainGroup) -> int:
         """How many of the places that are kept for a group its jobs don't fill."""
         own = [run for run in self.runs if run.job.group is group]
@@ -150,6 +157,22 @@ class PlainWorker(Named):
         """Whether its resource has served for long enough, and may be left."""
         is_old = self.attempts >= self.max_jobs or now >= self.expires_at
         return self.phase == "open" and is_old and not self.lenders
+
+
+@attrs.define(eq=False, repr=False)
+class PlainKey(Named):
+    """A key, for whose jobs there are bounds; or what all jobs without one have in its place."""
+
+    max_running: float = math.inf
+    weight: float = 1.0
+    rates: PlainRates = attrs.field(factory=PlainRates)
+    # What of it lets nothing start: units, or None for limits without one.
+    closed: set[str | None] = attrs.field(factory=set["str | None"])
+    rests_until: float | None = None
+    # What all jobs without a key have never rests.
+    is_named: bool = True
+    # The start tag of the next of its jobs, or the finish tag of the last.
+    turn: float = 0.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -181,6 +204,10 @@ class PlainJob(Named):
     last: PlainWorker | None = None
     dead_reason: DeadReason | None = None
     uses: Mapping[str, Amount] = attrs.field(factory=dict[str, "Amount"])
+    # Whether it is a block of its caller's that has a place: its deadline ends only the wait for that.
+    is_lease: bool = False
+    # On whose behalf it runs, if there are bounds for keys.
+    owner: PlainKey | None = None
     group: PlainGroup | None = None
     # Its run that has lent its place.
     loan: PlainRun | None = None
@@ -223,6 +250,7 @@ class PlainVerdict:
     front: bool = False
     counts: bool = True
     rest: float = 0.0
+    key_rest: float = 0.0
     broken: bool = False
     is_failure: bool = False
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainRun, PlainWorker, decides
+from tests.core.plain_parts import FINAL, PlainAttempt, PlainJob, PlainKey, PlainRun, PlainWorker, decides
 from tests.core.plain_view import PlainView
 from trio_pool import DeadReason, JobState
 
@@ -32,12 +33,52 @@ class PlainSteps(PlainView):
     def _move(self, job: PlainJob, state: JobState) -> None:
         if job.state is None:
             self.jobs.append(job)
+        if job.owner is not None:
+            self._take_turns(job, job.owner, state)
         job.state = state
         job.states.append(state)
+        if state in FINAL and not self.live():
+            self.virtual_time = self.latest  # all have had their turns
+
+    def _take_turns(self, job: PlainJob, key: PlainKey, state: JobState) -> None:
+        """Start-time fair queueing: a start raises the turn of its key; one that comes back has saved nothing up."""
+        if job.state is JobState.RUNNING:
+            self._note_full(job)
+        if state is JobState.QUEUED and not any(other.owner is key for other in self.those(JobState.QUEUED)):
+            key.turn = max(key.turn, self.virtual_time)
+        elif state is JobState.RUNNING:
+            self.virtual_time = max(self.virtual_time, key.turn)
+            key.turn += 1 / key.weight
+            self.latest = max(self.latest, key.turn)
+
+    def _note_full(self, job: PlainJob) -> None:
+        """Attempts of a job are about to be fewer."""
+        if job.owner is not None and self.key_room(job.owner) <= 0:
+            self.reopening.append(job.owner)
+
+    def _reopen_keys(self) -> None:
+        """The jobs of keys that were at their bounds, or at their limits, may start again."""
+        for key in self.owners():
+            before, key.closed = key.closed, self.closed_of(key)
+            if before - key.closed:
+                self.reopening.append(key)
+        for key in self.reopening:
+            if self.key_room(key) > 0 and None not in key.closed:
+                key.turn = max(key.turn, self.virtual_time)
+        self.reopening.clear()
 
     def _die(self, job: PlainJob, reason: DeadReason) -> None:
         job.dead_reason = reason
         self._move(job, JobState.DEAD)
+
+    def _time_out(self, job: PlainJob) -> None:
+        """A job's time is up while it does not run."""
+        if not job.is_lease:
+            self._die(job, DeadReason.TIMED_OUT)
+            return
+        if job.state is None:
+            self._move(job, JobState.QUEUED)
+        self._move(job, JobState.CANCELLED)
 
     def _queue_up(self, job: PlainJob, *, front: bool = False) -> None:
         self._move(job, JobState.QUEUED)
@@ -105,7 +146,7 @@ class PlainSteps(PlainView):
         assert not self.closed_for(worker).intersection(job.uses)
         job.attempt.used[worker] = {**job.uses}
         self._use(worker, job.uses)
-        for rates in (worker.rates, self.rates):
+        for rates in (worker.rates, self.rates, *([job.owner.rates] if job.owner else ())):
             rates.start(self.now, (worker, job.attempt), job.uses)
         run = PlainRun(worker, job, self._next_count())
         if worker.breaker is not None:
@@ -123,7 +164,7 @@ class PlainSteps(PlainView):
 
     def _start(self, worker: PlainWorker, job: PlainJob) -> None:
         deadline = min(job.deadline, self.now + job.attempt_timeout)
-        job.attempt = PlainAttempt(deadline)
+        job.attempt = PlainAttempt(math.inf if job.is_lease else deadline)
         self._occupy(worker, job)
         if self.budget is not None:
             self.budget.attempts.append(self.now)
@@ -156,6 +197,7 @@ class PlainSteps(PlainView):
                 return
 
     def _bring_together(self) -> None:
+        self._reopen_keys()
         self._match()
 
     def _settle(self) -> None:
@@ -264,7 +306,7 @@ class PlainSteps(PlainView):
             elif kind == 0:
                 if item in self.line:
                     self._leave_line(item)
-                self._die(item, DeadReason.TIMED_OUT)
+                self._time_out(item)
             elif kind == 5:
                 self._queue_again(item, front=item.front)
             elif kind == 6 and self.now < item.attempt.deadline:
@@ -274,6 +316,9 @@ class PlainSteps(PlainView):
                 item.attempt.start_on_no_more()
         if self.rests_until is not None and self.rests_until <= self.now:
             self.rests_until = None
+        for key in self.owners():
+            if key.rests_until is not None and key.rests_until <= self.now:
+                key.rests_until = None
         self._settle()
         self._retire()  # of those for whom there is nothing to do after that
         self._settle()

@@ -5,6 +5,7 @@ Nothing of the library's is used in the model but the names of states, reasons a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -15,6 +16,7 @@ from trio_pool import JobState
 
 if TYPE_CHECKING:
     from tests.core.plain_limits import PlainBudget
+    from tests.core.plain_parts import PlainKey
     from trio_pool._policies.rate_meter import Amount
 
 
@@ -50,6 +52,11 @@ class PlainView:
     recalled: list[PlainWorker] = attrs.field(factory=list[PlainWorker])
     told: list[tuple[str, PlainWorker, object]] = attrs.field(factory=list[tuple[str, PlainWorker, object]])
     ended: list[tuple[PlainJob, list[PlainWorker]]] = attrs.field(factory=list[tuple[PlainJob, list[PlainWorker]]])
+    # The virtual time of turns between keys, and the latest finish tag; and the keys at their bounds of whose jobs
+    # some have ended.
+    virtual_time: float = 0.0
+    latest: float = 0.0
+    reopening: list[PlainKey] = attrs.field(factory=list["PlainKey"])
     _count: int = 0
 
     def forget_news(self) -> None:
@@ -73,7 +80,32 @@ class PlainView:
 
     def queue(self) -> list[PlainJob]:
         """The jobs that wait for a worker, in their order."""
-        return sorted(self.those(JobState.QUEUED), key=lambda job: (job.priority, job.place_in_queue))
+        return sorted(
+            self.those(JobState.QUEUED),
+            key=lambda job: (job.priority, job.owner.turn if job.owner else 0.0, job.place_in_queue),
+        )
+
+    def closed_of(self, key: PlainKey) -> set[str | None]:
+        """The units of which a key's limits let nothing start now, and None if they or its rest let nothing start."""
+        found: set[str | None] = {*key.rates.closed(self.now)}
+        is_held = key.rests_until is not None or key.rates.ready_at(self.now) > self.now
+        return found | {None} if is_held else found
+
+    def owners(self) -> list[PlainKey]:
+        """The keys that have ever had jobs."""
+        return list(dict.fromkeys(job.owner for job in self.jobs if job.owner is not None))
+
+    def is_key_closed(self, job: PlainJob) -> bool:
+        """Whether the key of a job lets it not start now."""
+        if job.owner is None:
+            return False
+        return self.key_room(job.owner) <= 0 or not self.closed_of(job.owner).isdisjoint({None, *job.uses})
+
+    def key_room(self, key: PlainKey | None) -> float:
+        """How many more attempts of a key's jobs may run."""
+        if key is None:
+            return math.inf
+        return key.max_running - self.under_way([job for job in self.those(JobState.RUNNING) if job.owner is key])
 
     def submitters(self) -> list[PlainJob]:
         """Those who wait for a place, each by the job that stands for what it waits with."""
@@ -140,6 +172,8 @@ class PlainView:
         """Whether the worker may take the job now."""
         if not self.can_serve(worker, job) or self.closed_for(worker).intersection(job.uses):
             return False
+        if self.is_key_closed(job):
+            return False
         return job.only_worker in (None, worker) and not self.avoids(worker, job)
 
     def closed_for(self, worker: PlainWorker) -> set[str]:
@@ -151,13 +185,16 @@ class PlainView:
         closed = self.rates.closed(self.now).union(
             *(worker.rates.closed(self.now) for worker in self.workers if worker.phase != "gone")
         )
-        return any(closed.intersection(job.uses) for job in [*self.queue(), *self.ready_line()])
+        waiting = [*self.queue(), *self.ready_line()]
+        return any(closed.intersection(job.uses) or (job.owner and self.closed_of(job.owner)) for job in waiting)
 
     def _units_due(self) -> list[float]:
         """When units are open again for which jobs wait."""
         used = {unit for job in [*self.queue(), *self.ready_line()] for unit in job.uses}
         holders = [self.rates, *(worker.rates for worker in self.workers if worker.phase != "gone")]
         times = [rates.ready_at(self.now, unit) for rates in holders for unit in used]
+        owners = {job.owner for job in [*self.queue(), *self.ready_line()] if job.owner is not None}
+        times += [owner.rates.ready_at(self.now, unit) for owner in owners for unit in (None, *used)]
         return [time for time in times if time > self.now]
 
     def avoids(self, worker: PlainWorker, job: PlainJob) -> bool:
@@ -213,6 +250,7 @@ class PlainView:
                 found.append(worker.expires_at)
         if self.waits_for_rate():
             found.append(self.ready_at())
-        if self.rests_until is not None:
-            found.append(self.rests_until)
+        for until in (self.rests_until, *(owner.rests_until for owner in self.owners())):
+            if until is not None:
+                found.append(until)
         return found + self._units_due()

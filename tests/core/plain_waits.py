@@ -140,6 +140,9 @@ class PlainWaitingPool(PlainElasticPool):
         stuck = [each for each in holders if each not in coming and each not in self.as_if_lent]
         if len(stuck) >= self.max_running:
             kept += stuck
+        of_key = [each for each in stuck if each.owner is job.owner]
+        if job.owner is not None and len(of_key) >= job.owner.max_running:
+            kept += of_key
         members = [each for each in stuck if each.group is job.group]
         if job.group is not None and len(members) >= job.group.max_running:
             kept += members
@@ -209,24 +212,25 @@ class PlainWaitingPool(PlainElasticPool):
         found: list[Thing] = []
         most = free = 0.0
         for worker in self.staying():
-            if group.opener is not None and group.opener in worker.lenders:
-                continue
             own = worker.kept.count(group)
-            places = worker.places - own - any(run.job is group.opener for run in worker.runs)
+            users = [*(run.job for run in worker.runs), *worker.lenders]
+            places = worker.places - own - (group.opener in users)
             if places <= 0:
                 continue
             most += places
             # The opener goes on only when the group has its places.
-            stuck = [job for job in (run.job for run in worker.runs) if job is group.opener or job not in coming]
-            lenders = [job for job in worker.lenders if job not in coming]
+            stuck = [job for job in users if job is group.opener or job not in coming]
             in_own = [job for job in stuck if job.group is group][:own]
             beside, blocks = self._places_beside(worker, [job for job in stuck if job not in in_own], coming, group)
             is_broken = bool(stuck) and self._is_broken(worker)
-            found += [*(stuck if is_broken else ()), *lenders]
+            found += stuck if is_broken else ()
             if beside - own < min(places, group.reserve - len(self.kept(group))):
                 found += [*(job for job in stuck if job not in (group.opener, *in_own)), *blocks]
-            free += 0 if lenders or is_broken else max(0, beside - own)
-        return [] if lacks > most or free >= lacks else found
+            free += 0 if is_broken else max(0, beside - own)
+        if lacks > most + 1 or free >= lacks:
+            return []
+        # The opener itself may have the place that is missing.
+        return [group.opener] if lacks > most and group.opener is not None else found
 
     # Who is told.
 

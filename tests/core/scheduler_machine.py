@@ -13,6 +13,8 @@ from tests.core.machine_draws import (
     ENDS,
     EVENTS,
     HEDGES,
+    KEYS,
+    LEASES,
     PLACES,
     RATES,
     REQUIRED,
@@ -22,6 +24,7 @@ from tests.core.machine_draws import (
     TIMES,
     UNITS,
     WORKER_LIMITS,
+    JobKind,
     verdict_of,
 )
 from tests.core.makers import make_core, make_job
@@ -29,6 +32,7 @@ from tests.core.plain_limits import PlainBudget, PlainRates
 from tests.core.plain_model import PlainPool
 from tests.core.plain_parts import PlainJob, PlainLimits, PlainVerdict
 from tests.core.staff_machine import StaffMachine
+from trio_pool import DeadReason, PerKey
 from trio_pool._core.admission import Door
 
 if TYPE_CHECKING:
@@ -36,8 +40,6 @@ if TYPE_CHECKING:
 
     from tests.core.shell_machine import ShellRun, ShellWorker
     from trio_pool import Elastic, Job, RetryBudget
-    from trio_pool._policies.hedge import Hedge
-    from trio_pool._policies.rate_meter import Amount
     from trio_pool._policies.rate_meters import RateLimits
 
 
@@ -55,6 +57,8 @@ class SchedulerMachine(StaffMachine):
         workers=st.lists(TAG_SETS, max_size=4),
         limits=st.sampled_from(["none", "rates", "breakers", "breakers", "wear", "all"]),
         hedges=st.sampled_from(["none", "some", "many", "many"]),
+        leases=st.sampled_from(["none", "some"]),
+        keys=st.sampled_from(["none", "none", "bounded", "limited"]),
         places=st.sampled_from(["one", "several"]),
         data=st.data(),
         patient=st.booleans(),
@@ -73,6 +77,8 @@ class SchedulerMachine(StaffMachine):
         workers: list[tuple[str, ...]],
         limits: str,
         hedges: str,
+        leases: str,
+        keys: str,
         places: str,
         data: DataObject,
         patient: bool,
@@ -81,11 +87,18 @@ class SchedulerMachine(StaffMachine):
     ) -> None:
         self.goes_straight, self.is_quiet = goes_straight, is_quiet
         elastic, hedges = data.draw(self.elastics), self.kind_of_hedges(hedges)
+        self.keys = data.draw(KEYS[keys])
+        bounds = PerKey(
+            max_running=lambda key: self.keys[key].max_running,
+            rate_limit=lambda key: self.keys[key].rates.limits,
+            weight=lambda key: self.keys[key].weight,
+        )
         self.core = make_core(
             max_queue=max_queue,
             max_running=max_running,
             no_worker=no_worker,
             rate_limit=rate_limit,
+            per_key=bounds if self.keys else None,
             retry_budget=retry_budget,
             lifo=lifo,
             elastic=elastic,
@@ -105,6 +118,7 @@ class SchedulerMachine(StaffMachine):
         self.places = PLACES[places if self.draws_places else "one"]
         self.hedges = HEDGES[hedges]
         self.uses = UNITS[units]
+        self.leases = LEASES[leases]
         # Where nobody is idle, nothing can be started on one more worker.
         for tags in [*workers, (), (), ()] if hedges == "many" else workers:
             self.add(tags, data.draw(self.limits), data.draw(self.places))
@@ -148,15 +162,20 @@ class SchedulerMachine(StaffMachine):
         only = data.draw(st.sampled_from(self.workers)) if pinned and self.workers else None
         if self.closed:
             door = Door.ALWAYS  # as jobs of the pool submit
-        self.submit_one(
-            priority, requires, only, total_timeout, attempt_timeout, door, data.draw(self.hedges), data.draw(self.uses)
-        )
+        self.submit_one(priority, requires, only, total_timeout, attempt_timeout, door, self.kind_of_job(data))
 
     @rule(jobs=st.integers(1, 3), data=st.data())
     def submit_for_anybody(self, jobs: int, data: DataObject) -> None:
         """Some work to do for all the rest to happen to."""
         for _ in range(jobs):
-            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, data.draw(self.hedges), data.draw(self.uses))
+            self.submit_one(0, (), None, math.inf, math.inf, Door.ALWAYS, self.kind_of_job(data))
+
+    def kind_of_job(self, data: DataObject) -> JobKind:
+        """What the next job is besides what it is submitted with."""
+        is_lease = data.draw(self.leases)
+        key = data.draw(st.sampled_from(list(self.keys))) if self.keys else None
+        hedge = None if is_lease else data.draw(self.hedges)
+        return JobKind(hedge, data.draw(self.uses), is_lease, key, self.keys.get(key))
 
     def submit_one(
         self,
@@ -166,8 +185,7 @@ class SchedulerMachine(StaffMachine):
         total_timeout: float,
         attempt_timeout: float,
         door: Door,
-        hedge: Hedge | None,
-        uses: dict[str, Amount],
+        kind: JobKind,
     ) -> None:
         job = make_job(
             now=self.now,
@@ -176,8 +194,7 @@ class SchedulerMachine(StaffMachine):
             worker=only.record if only else None,
             total_timeout=total_timeout,
             attempt_timeout=attempt_timeout,
-            hedge=hedge,
-            uses=uses,
+            **kind.of_core,
         )
         plain = PlainJob(
             priority,
@@ -185,8 +202,7 @@ class SchedulerMachine(StaffMachine):
             only.plain if only else None,
             self.now + total_timeout,
             attempt_timeout,
-            (hedge.after, hedge.extra) if hedge else None,
-            uses=uses,
+            **kind.of_model,
         )
         self.jobs.append((job, plain))
         self.on_both(
@@ -241,6 +257,8 @@ class SchedulerMachine(StaffMachine):
         )
 
     def fail_with(self, running: ShellRun, verdict: PlainVerdict, error: Exception) -> None:
+        if running.plain.job.is_lease:
+            verdict = of_block(verdict)
         self.end(
             running,
             lambda: self.plain.failed(running.plain, verdict),
@@ -336,12 +354,17 @@ class SchedulerMachine(StaffMachine):
         core, run, plain = self.core.scheduler, running.run, running.plain
         assert (run.cut is not None) is plain.cut
         error = TimeoutError()
-        if not plain.cut and self.now >= plain.job.deadline:
+        if not (plain.cut or plain.job.is_lease) and self.now >= plain.job.deadline:
             self.end(running, lambda: self.plain.timed_out(plain), lambda: core.timed_out(run, error, self.now))
         elif plain.cut or plain.job.cancelled:
             self.end(running, lambda: self.plain.cut_short(plain), lambda: core.cut_short(run, error, self.now))
         else:
             self.fail_with(running, verdict, error)
+
+
+def of_block(verdict: PlainVerdict) -> PlainVerdict:
+    """What an error of a block comes to: it is told to the caller, and nothing else is decided about it."""
+    return PlainVerdict(DeadReason.NOT_RETRYABLE, broken=verdict.broken, is_failure=verdict.is_failure)
 
 
 def pair_of(running: ShellRun) -> tuple[Job[Any], PlainJob]:

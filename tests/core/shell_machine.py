@@ -173,6 +173,7 @@ class ShellMachine(RuleBasedStateMachine):
     def let_in(self, job: JobRecord, door: Door) -> Admission:
         """Submit a job as the pool does: straight if that can be, and else in the general way."""
         may_go_straight = self.goes_straight and not self.closed and door is not Door.IF_IDLE
+        may_go_straight &= not job._options.is_lease
         done = may_go_straight and self.core.scheduler.submit_straight(job, self.now)
         if done is False:
             return self.core.scheduler.submit(job, door, self.now)

@@ -206,6 +206,7 @@ class StaffMachine(ShellMachine):
     @precondition(lambda self: self.draws_places and self.those(is_anybody))
     @rule(data=st.data(), places=st.sampled_from([1, 2, 2, 3, math.inf]))
     def set_places(self, data: DataObject, places: float) -> None:
+        self.mind_deadlines()  # what starts on account of them begins before the places change
         worker = data.draw(st.sampled_from(self.those(is_anybody)))
         self.on_both(
             lambda: self.plain.set_places(worker.plain, places),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.core.elastic_cores import hired, make_elastic_core, ordered, recalled, staffed, submitted
 from tests.core.makers import calls_of, job_on, make_core, make_job
-from trio_pool import DeadReason, Elastic, JobState, RateLimit
+from trio_pool import DeadReason, Elastic, JobState, PerKey, RateLimit
 from trio_pool._core.admission import Admission, Door
 
 # Opening.
@@ -64,6 +65,18 @@ def test_an_order_that_was_refused_is_made_again_with_the_next_event() -> None:
     core.scheduler.not_hired()
     submitted(core)
     assert ordered(core) == 2
+
+
+def test_none_is_ordered_for_jobs_of_keys_that_have_gone() -> None:
+    core = make_elastic_core(most=9, max_running=1, per_key=PerKey())
+    submitted(core)
+    staffed(core)
+    submitted(core, key="waits")
+    for key in range(5):
+        (job,) = submitted(core, key=key)
+        core.scheduler.cancel(job, 0.0)
+    core.scheduler.set_max_running(math.inf, 0.0)
+    assert ordered(core) == 1
 
 
 def test_a_submitter_that_waits_for_a_place_orders_a_worker_and_goes_to_it() -> None:

@@ -480,11 +480,12 @@ def test_who_waits_for_the_end_of_a_group_is_told_when_a_job_comes_into_it_that_
 
 def test_two_groups_that_want_too_many_workers_are_looked_at_when_one_more_comes() -> None:
     core = make_core()
-    for job in [running(core, core.add_worker()), running(core, core.add_worker())]:
-        group = core.make_group(reserve=2)
+    jobs = [running(core, core.add_worker()), running(core, core.add_worker())]
+    for job in jobs:
+        group = core.make_group(reserve=3)
         group.opener = run_of(job)
         core.scheduler.open_group(group, 0.0)
         assert core.scheduler.begin_wait(Wait(run_of(job), None, group), 0.0)
     assert core.told() == []
     core.scheduler.join(core.make_worker(), 0.0)
-    assert [wait.run.job for wait in core.told()] == [job]
+    assert [wait.run.job for wait in core.told()] == jobs[::-1]  # each of them holds one of the three

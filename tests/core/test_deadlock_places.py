@@ -75,7 +75,8 @@ def test_a_place_that_is_the_openers_in_another_group_is_none_for_its_own() -> N
     worker = core.add_worker(places=2)
     opener = running(core, worker, core.open_group(reserve=1))
     core.scheduler.set_places(worker, 1, 0.0)
-    assert waits_for_group(core, opener, 1)  # more than there can be, until a worker is added
+    assert not waits_for_group(core, opener, 1)
+    assert waits_for_group(core, opener, 2)  # more than there can be, until a worker is added
     assert core.told() == []
 
 

@@ -33,6 +33,23 @@ def test_idle_workers_are_set_aside_at_once_the_longest_idle_first() -> None:
     assert staffed(core) == [group]
 
 
+@pytest.mark.parametrize("pick", ["longest_idle", "last_used", "random"])
+@pytest.mark.parametrize("released", [False, True])
+def test_places_of_a_worker_are_set_aside_after_those_of_one_that_runs_less(released: bool, pick: Pick) -> None:
+    core = make_core(pick=pick)
+    core.add_worker(places=2)
+    submit(core)
+    other = core.add_worker()
+    if released:
+        before = core.open_group(reserve=2)
+        group = core.open_group(reserve=1)
+        assert workers_of(group) == []
+        core.scheduler.close_group(before, 1.0)
+    else:
+        group = core.open_group(reserve=1)
+    assert workers_of(group) == [other]
+
+
 def test_a_group_that_wants_no_workers_gets_none_and_need_not_wait() -> None:
     core, _, group = core_with_group(reserve=0)
     assert workers_of(group) == []

@@ -79,8 +79,9 @@ def test_a_lent_worker_that_is_given_back_idle_is_looked_at_again() -> None:
     roster, workers = many("longest_idle")
     roster.fresh.clear()
     roster.count_as_available(workers[0], False)
-    assert not roster.fresh
     roster.count_as_available(workers[0], True)
+    assert not roster.fresh
+    roster.look_at(workers[0])
     assert list(roster.fresh) == [workers[0]]
 
 

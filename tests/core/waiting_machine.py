@@ -15,6 +15,7 @@ from tests.core.machine_draws import ENDS, REQUIRED, verdict_of
 from tests.core.makers import run_of
 from tests.core.plain_parts import PlainVerdict
 from tests.core.plain_waits import PlainWait, PlainWaitingPool
+from tests.core.scheduler_machine import of_block
 from trio_pool import JobState
 from trio_pool._core.admission import Door
 from trio_pool._core.waits import Wait
@@ -351,6 +352,7 @@ class WaitingMachine(ElasticMachine):
                 core.cut_short(run, error, self.now)
 
         worker.interrupted = [each for each in worker.interrupted if each is not job]
+        verdict = of_block(verdict) if plain.is_lease else verdict
         outcome = verdict if how == "error" else None
         self.on_both(lambda: self.model.end_apart(plain, outcome, succeeds=how == "value"), end)
 

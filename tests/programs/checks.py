@@ -125,7 +125,8 @@ def _may_lack_workers(world: World, call: Call) -> bool:
     setup = world.program.setup
     if call.requires or call.worker is not None or not world.was_open:
         return True
-    return setup.elastic is None and bool(world.removed)
+    gives_up = setup.reopening is not None and world.breakages
+    return setup.elastic is None and bool(world.removed or gives_up)
 
 
 def _check_attempt(world: World, book: JobBook, attempt: Attempt) -> None:
@@ -329,10 +330,16 @@ def _check_log(world: World, log: Sequence[logging.LogRecord], raised: set[int])
                 world.fail(f"log: {message}: {in_words(error)}")
         elif "items of a stream" in message and isinstance(error, RuntimeError) and _may_cancel_themselves(world):
             pass
-        elif not world.has_raised(error):
+        elif not world.has_raised(error) and not ("reopen" in message and _reopens_badly(world)):
             cause = error.__cause__
             if cause is None or not world.has_raised(cause):
                 world.fail(f"log: {message}: {in_words(error)}")
+
+
+def _reopens_badly(world: World) -> bool:
+    """Whether the policy for reopening returns nonsense, for which the pool has errors of its own."""
+    policy = world.program.setup.reopening
+    return policy is not None and "nonsense" in (policy.curve, policy.retry_on)
 
 
 def _is_of_stray(error: BaseException) -> bool:

@@ -47,6 +47,7 @@ FEATURES = (
     # The pool and its workers.
     "lifespans",
     "trouble with lifespans",
+    "reopening",
     "elastic",
     "slots",
     "staff",
@@ -177,6 +178,8 @@ class _Drawing:
             changes["lifespan"] = True
         if "lifespan" in changes:
             changes["max_opening"] = self.one_of(1, 2, 8, None)
+            if self.has("reopening", 0.7):
+                changes["reopening"] = attrs.evolve(self.policy(), max_attempts=self.one_of(1, 2, 3, None))
         number = 1 if "elastic" in changes else self.one_of(1, 1, 2, 2, 3, 4)
         changes["devices"] = tuple(self.device("lifespan" in changes) for _ in range(number))
         if self.has("retries", 0.5):

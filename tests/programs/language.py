@@ -150,6 +150,8 @@ class Setup(Part):
     open_after: float = 0.0
     lifespan: bool = False
     max_opening: int | None = 8
+    # How a resource is opened again, if not as it is by default.
+    reopening: Policy | None = None
     retry: Policy | None = None
     attempt_timeout: float | None = None
     total_timeout: float | None = None

@@ -189,6 +189,7 @@ def open_pool_for(world: World, interpreter: Interpreter) -> AbstractAsyncContex
         "retry_budget": None if setup.budget is None else RetryBudget(*setup.budget),
         "breaker": interpreter.breaker(setup.breaker),
         "max_opening": setup.max_opening,
+        "reopening": RetryPolicy.endless() if setup.reopening is None else interpreter.policy(setup.reopening),
         "order": setup.order,
         "pick": setup.pick,
         "no_worker": setup.no_worker,

@@ -80,7 +80,7 @@ class Demand:
         line = self._changed[bound] = self.lines[bound]
         part = line.parts[job._key]
         line.add(part, job, -1)
-        if self.patience:
+        if self.patience or part.young:  # there may be young jobs of a time before `set_patience`
             part.left[job] = None
         elif not part.size:
             self._drop(bound, line, part)
@@ -88,6 +88,7 @@ class Demand:
     def _drop(self, bound: Bound, line: Line, part: Part) -> None:
         """Remove a part without jobs, and the line if it was the last."""
         line.touched.pop(part, None)
+        line.ripe -= part.ripe
         del line.parts[part.key]
         if part.key is not None:
             take_from(self._of_keys, part.key, line)
@@ -149,7 +150,8 @@ class Demand:
             for part in line.look_at(now, self.patience):
                 self._drop(bound, line, part)
             if line.size and line.shut_by is None:
-                numbers[bound] = line.draw(line.ripe, units, levels)
+                ripe = line.ripe if gate is None else int(min(line.ripe, max(0, gate.room)))
+                numbers[bound] = line.draw(ripe, units, levels)
                 next_at = min(next_at, line.ripens_at())
         return _within(numbers), next_at
 

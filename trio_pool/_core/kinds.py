@@ -345,3 +345,18 @@ def has_free_place_for(worker: WorkerRecord, group: Group | None) -> bool:
 def has_unreserved_place(worker: WorkerRecord) -> bool:
     """Whether a place of a worker is free that isn't reserved."""
     return len(worker._runs) + worker._kept_free < worker._max_running
+
+
+def has_place_to_reserve(worker: WorkerRecord) -> bool:
+    """Whether a place of a worker is free that is neither reserved nor lent: the jobs that have lent places return."""
+    lent = len(worker._lent)
+    if lent and worker._kept:
+        own: dict[Group, int] = {}
+        for run in worker._lent:
+            group = run.job._options.group
+            if group in worker._kept:
+                assert group is not None
+                own[group] = own.get(group, 0) + 1
+        for group, number in own.items():
+            lent -= min(number, max(0, worker._kept[group] - worker._kept_runs[group]))  # these return to its places
+    return len(worker._runs) + worker._kept_free + lent < worker._max_running

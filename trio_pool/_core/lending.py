@@ -127,3 +127,4 @@ class Lending:
             self._roster.count_as_available(worker, True)
             self._state.note_relied_on()
             self._state.look_again()
+        self._roster.look_at(worker)  # a place of it may now be reserved

@@ -5,7 +5,9 @@
 2. A group that waits for more workers than the pool can have gets none reserved, since that would
    keep them from others for nothing. The group goes on waiting, as long as workers may be added.
 3. If nothing else happens by itself, workers that are reserved for waiting groups run jobs first,
-   since the groups may wait for these jobs indirectly. `Settling` handles this.
+   since the groups may wait for these jobs indirectly. Then groups that can have all their places
+   get them, whichever came first. `Settling` handles this.
+4. A place that is lent is not reserved, since the job that has lent it gets it back.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from .commands import RESERVED, TURNED_AWAY
-from .kinds import has_unreserved_place
+from .kinds import has_place_to_reserve
 
 if TYPE_CHECKING:
     from .._model.records import Group, WorkerRecord
@@ -133,6 +135,24 @@ class Reservations:
         self.close(group)
         self._commands.append((TURNED_AWAY, group))
 
+    def serve_whole(self) -> bool:
+        """Reserve idle workers for waiting groups that thereby get all of theirs; return whether there were any.
+
+        Called if nothing else happens by itself: otherwise groups that lack more would keep them from these for ever.
+        """
+        found = False
+        for group in [group for group in self.waiting if group not in self._beyond]:
+            refused: dict[WorkerRecord, None] = {}
+            while group.lacks and (worker := self._roster.longest_idle(refused)) is not None:
+                if not self.offer(worker, group):
+                    refused[worker] = None
+            if not group.lacks:
+                found = True
+            elif group.reserved:
+                self._lack(group, group.reserved)
+                self._release(group)
+        return found
+
     def give_way(self) -> bool:
         """Release the workers that are reserved for waiting groups; return whether there were any."""
         found = False
@@ -143,18 +163,26 @@ class Reservations:
                 self._release(group)
         return found
 
-    def offer(self, worker: WorkerRecord) -> bool:
-        """Reserve a free exclusive worker, or free places of another, if groups need them; return whether any were."""
-        if not self.lacking or worker._kind.group is not None or not worker._available or worker._lent:
-            return False
-        if worker._is_exclusive:
-            self._reserve(worker, self._first_in_line())
-            return True
+    def offer(self, worker: WorkerRecord, only: Group | None = None) -> bool:
+        """Reserve a free exclusive worker, or free places of another, for groups that need them.
+
+        Arguments:
+          only: the only group to reserve them for, which needs some; None for the first ones in line.
+
+        Returns:
+          whether any were reserved.
+        """
         found = False
-        while self.lacking and worker._has_room and has_unreserved_place(worker):
-            self._reserve(worker, self._first_in_line())
+        while self.lacking and self._can_be_reserved(worker) and (only is None or only.lacks):
+            self._reserve(worker, self._first_in_line() if only is None else only)
             found = True
         return found
+
+    def _can_be_reserved(self, worker: WorkerRecord) -> bool:
+        """Whether a worker, or a place of it, may be reserved now."""
+        if worker._kind.group is not None or not worker._available:
+            return False
+        return worker._has_room and has_place_to_reserve(worker)
 
     def _reserve(self, worker: WorkerRecord, group: Group) -> None:
         """Reserve a free place of a worker for a group."""

@@ -220,9 +220,13 @@ class Settling:
         if reservations.give_way():
             state.look_again()
             self._dispatcher.give_out(now)
+            is_stuck = count[JobState.RUNNING] == running and not reservations.may_give_back
+            is_served = is_stuck and reservations.serve_whole()
             self._dispatcher.set_aside_idle()
             state.may_start = False
             state.may_be_stuck = True  # a group may now wait for workers that waiting jobs hold
+            if is_served:
+                return False  # the group goes on
         if not state.draining or count[JobState.RUNNING] > running or reservations.may_give_back:
             return False
         if reservations.waiting:

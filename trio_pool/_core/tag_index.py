@@ -243,7 +243,7 @@ class Fit:
             return
         idle = self._idle
         self._sequence += 1
-        heapq.heappush(idle, (self._rank(worker, number), self._sequence, worker, kind))
+        heapq.heappush(idle, (rank_of(worker, number, self._pick), self._sequence, worker, kind))
         if len(idle) > _LEAST_TO_COMPACT and len(idle) > 2 * self.members:
             self._idle = list({entry[2]: entry for entry in idle if self._is_idle(entry)}.values())
             heapq.heapify(self._idle)
@@ -277,22 +277,12 @@ class Fit:
             return len(self.urn) > (but in self._waiting_line)
         return self.first(None if but is None else lambda worker: worker is not but) is not None
 
-    def _rank(self, worker: WorkerRecord, number: int) -> Rank:
-        """The place of a free worker in the order of preference."""
-        if self._pick == "last_used":
-            return 0.0, 0, -number
-        most = worker._max_running
-        if most == 1:
-            return 0.0, 0, number
-        running = len(worker._runs)
-        return (0.0, running, number) if most == math.inf else (running / most, 0, number)
-
     def _is_idle(self, entry: Entry) -> bool:
         rank, _, worker, kind = entry
         number = kind.idle.get(worker)
         if number is None and worker in kind.kept and self._places is not None:
             number = self._places.free.get(worker)
-        return number is not None and self._rank(worker, number) == rank and kind in self.kinds
+        return number is not None and rank_of(worker, number, self._pick) == rank and kind in self.kinds
 
     def first(self, may_take: Callable[[WorkerRecord], bool] | None) -> tuple[Rank, WorkerRecord] | None:
         """The preferred one of the idle workers that ``may_take`` accepts (all if None), with its rank."""
@@ -398,3 +388,13 @@ class TagIndex:
 def a_tag_of(requires: frozenset[str]) -> str | None:
     """Return one of these tags, always the same, or None if there are none."""
     return next(iter(requires), None)
+
+
+def rank_of(worker: WorkerRecord, number: int, pick: Pick) -> Rank:
+    """The place of a free worker in the order of preference."""
+    if pick == "last_used":
+        return 0.0, 0, -number
+    most, running = worker._max_running, len(worker._runs)
+    if most == 1:
+        return 0.0, 0, number
+    return (0.0, running, number) if most == math.inf else (running / most, 0, number)

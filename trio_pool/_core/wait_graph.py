@@ -12,7 +12,7 @@ long as one of these runs doesn't wait, or one more may be started, that run may
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .._model.records import Group, JobRecord, Run, Terms, WorkerRecord
 from .._model.states import Hold, JobState
@@ -153,8 +153,10 @@ class WaitGraph:
           gate: the group, which may also use its own reserved places.
           reserves: whether the places are to be reserved for the group, in addition to those.
         """
-        # No place of a worker is reserved while one is lent.
-        holding = [run for run in worker._runs if (run in self._waits if reserves else self._is_holding(run))]
+        if reserves:  # no place that is lent is reserved, since the run that has lent it gets it back
+            holding = [run for run in (*worker._runs, *worker._lent) if run.is_lent or run in self._waits]
+        else:
+            holding = [run for run in worker._runs if self._is_holding(run)]
         free = worker._max_running
         releases: list[Node] = []
         for other, kept in worker._kept.items():
@@ -214,16 +216,18 @@ class WaitGraph:
             else:
                 free += 1
         missing = group.lacks - free
-        # If even all of these workers are not enough, more workers must be added, which is
-        # possible.
-        return (int(missing), held) if 0 < missing <= len(held) else (0, [])
+        if missing <= 0:
+            return 0, []
+        if missing <= len(held):
+            return int(missing), held
+        # If the opener itself holds the place that is missing, that can't be had. If even that is not enough, more
+        # workers must be added, which is possible.
+        return (1, [cast("Run", group.opener)]) if missing == len(held) + 1 else (0, [])
 
     def _vacancies(self, group: Group, worker: WorkerRecord) -> list[Node]:
         """The places of a worker with several that a group may get."""
-        opener = group.opener
-        if opener in worker._lent:
-            return []  # no place is reserved before it has got back its own
-        most = worker._max_running - worker._kept.get(group, 0) - (opener in worker._runs)
+        is_own = group.opener is not None and group.opener.worker is worker
+        most = worker._max_running - worker._kept.get(group, 0) - is_own
         return [
             Vacancy(worker, wholly=False, gate=group, reserves=number + 1)
             for number in range(int(max(0, min(group.lacks, most))))
@@ -244,14 +248,13 @@ class WaitGraph:
         wholly = has_to_leave or is_worn or Hold.REOPENING in worker._holds
         if wholly:
             needs += [(1, [run]) for run in worker._runs if run in self._waits]  # also if it lent the worker
+            needs += [(1, [lender]) for lender in worker._lent]
         if not has_to_leave:
             free, releases = self._places(worker, vacancy.gate, reserves=reserves > 0)
             missing = (reserves or 1) - free
             if missing > 0:
                 needs.append((int(missing), releases))
             needs += self._of_probe(worker)
-        if wholly or reserves:  # nor is a place reserved before the runs that have lent theirs have got them back
-            needs += [(1, [lender]) for lender in worker._lent]
         return needs + self._of_block(vacancy.given_back)
 
     def _of_probe(self, worker: WorkerRecord) -> list[Need]:

@@ -11,6 +11,7 @@ from .closed_gates import ClosedGates
 from .kinds import Kinds, has_free_place_for, is_relied_on, may_serve
 from .place_count import PlaceCount
 from .random_pick import draw
+from .tag_index import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -173,7 +174,10 @@ class WorkerIndex:
         """Record whether an available worker counts as such: not while it is lent."""
         if worker._available:
             self.kinds.add_available(worker, 1 if counts else -1)
-        if counts and self.is_idle(worker):
+
+    def look_at(self, worker: WorkerRecord) -> None:
+        """Let a worker be fresh again, if it is idle."""
+        if self.is_idle(worker):
             self.fresh[worker] = None
 
     def change_kept(self, worker: WorkerRecord, group: Group, number: int) -> None:
@@ -278,16 +282,17 @@ class WorkerIndex:
         return sorted(found, key=found.__getitem__)
 
     def fresh_idle(self) -> list[WorkerRecord]:
-        """The free workers that are fresh, the longest without a start or an end first."""
-        found = [(number, worker) for worker in self.fresh if (number := self.kinds.number_of(worker)) is not None]
-        return [worker for _, worker in sorted(found)]
+        """The free workers that are fresh, in the order of `longest_idle`."""
+        found = ((number, worker) for worker in self.fresh if (number := self.kinds.number_of(worker)) is not None)
+        ranks = {worker: rank_of(worker, number, "longest_idle") for number, worker in found}
+        return sorted(ranks, key=ranks.__getitem__)
 
     def longest_idle(self, but: Collection[WorkerRecord]) -> WorkerRecord | None:
-        """The longest idle worker that isn't reserved, except ``but``."""
+        """The worker to reserve next, except ``but``: of those that run the least, the longest idle one."""
         if self._pick == "longest_idle":
             return self._choose_of(self.kinds.fits_for(ANYONE.requires, None), lambda worker: worker not in but)
         idle = [item for kind in self.kinds.unreserved() for item in kind.idle.items() if item[0] not in but]
-        return min(idle, key=lambda item: item[1], default=(None, 0))[0]
+        return min(idle, key=lambda item: rank_of(item[0], item[1], "longest_idle"), default=(None, 0))[0]
 
     def has_any(self, terms: Terms) -> bool:
         """Whether some worker of the pool may run such a job, now or ever."""

@@ -376,7 +376,7 @@ async def test_a_lender_waits_for_the_end_of_its_borrower_where_all_else_is_rese
         assert trio.current_time() == 2.0
 
 
-async def test_a_lent_worker_gives_no_places_to_groups_before_the_loan_ends(autojump_clock: MockClock) -> None:
+async def test_a_lent_place_is_reserved_for_no_group_before_the_loan_ends(autojump_clock: MockClock) -> None:
     async def lends(resource: str) -> None:
         async with current_job().lend():
             await trio.sleep(3.0)
@@ -385,6 +385,8 @@ async def test_a_lent_worker_gives_no_places_to_groups_before_the_loan_ends(auto
         await pool.submit(lends)
         await wait_all_tasks_blocked()
         async with pool.open_group(reserve=2):
+            assert trio.current_time() == 0.0
+        async with pool.open_group(reserve=3):
             assert trio.current_time() == 3.0
 
 

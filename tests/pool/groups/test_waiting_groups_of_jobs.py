@@ -8,6 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.actors import Mint, sleeps, state_of, works
 from tests.pool.groups.own_workers import named
+from tests.pool.workers.places import crew
 from trio_pool import (
     Elastic,
     Job,
@@ -48,15 +49,16 @@ async def test_a_job_that_enters_a_group_too_late_for_its_workers_is_told_so_at_
 async def test_at_the_end_of_the_pool_a_job_is_told_that_its_group_waits_in_vain(autojump_clock: MockClock) -> None:
     async def opens(resource: str) -> None:
         with pytest.raises(PoolClosedError, match=IN_VAIN):
-            async with pool.open_group(reserve=2):
+            async with pool.open_group(reserve=3):
                 pass
         assert trio.current_time() == 1.0
 
-    async with open_pool(list("abc")) as pool:
+    async with open_pool(crew(a=1, b=1, c=2)) as pool, trio.open_nursery() as nursery:
         await pool.submit(sleeps, 1.0, worker=pool.workers[2])
-        job = await pool.submit(opens)
+        job = await pool.submit(opens, worker=pool.workers[0])
         await wait_all_tasks_blocked()
-        await pool.workers[2].remove()
+        nursery.start_soon(pool.workers[2].remove)
+        await wait_all_tasks_blocked()
         assert state_of(job) is RUNNING
     assert job.state is SUCCEEDED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import trio
 from trio.testing import MockClock
 
@@ -71,3 +72,18 @@ async def test_times_of_waiting_for_nothing_but_a_worker_add_up(autojump_clock: 
         pool.resume()
         assert await job.wait() == 13
     assert mint.called == [0, 13]
+
+
+async def test_what_was_cancelled_after_a_change_of_open_after_keeps_no_worker_from_other_keys(
+    autojump_clock: MockClock,
+) -> None:
+    elastic = Elastic(Mint(), max=5, open_after=3, idle_timeout=100)
+    async with open_pool(elastic, per_key=PerKey(max_running=1)) as pool:
+        await pool.submit(sleeps, 50, key="a")
+        await trio.sleep(4)
+        waiting = [await pool.submit(sleeps, 1, key="a") for _ in range(3)]
+        pool.elastic = attrs.evolve(elastic, open_after=0)
+        for job in waiting[:2]:
+            job.cancel()
+        jobs = [await pool.submit(began, 9, key=key) for key in "bcde"]
+        assert await times(*jobs) == [4] * 4

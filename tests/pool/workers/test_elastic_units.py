@@ -51,3 +51,14 @@ async def test_a_worker_is_opened_when_the_unit_opens_again(autojump_clock: Mock
         assert [await job.wait() for job in jobs] == [0, 0, 20, 30]
         assert await both.wait() == 60
     assert mint.called == [0, 0, 20, 30, 60]
+
+
+async def test_jobs_that_wait_for_their_group_leave_the_units_to_others(autojump_clock: MockClock) -> None:
+    elastic = Elastic(Mint(), max=5, idle_timeout=100)
+    async with open_pool(elastic, rate_limit=RateLimit(1, per=1000, burst=3, unit="a")) as pool:
+        async with pool.open_group(max_running=1) as group:
+            waiting = [await group.submit(began, 10.0, uses={"a": 1}) for _ in range(3)]
+            jobs = [await pool.submit(began, 10.0, uses={"a": 1}) for _ in range(2)]
+            assert [await job.wait() for job in jobs] == [0, 0]
+            group.cancel()
+        assert [job.state for job in waiting] == [JobState.SUCCEEDED, *[JobState.CANCELLED] * 2]
