@@ -44,8 +44,8 @@ class JobExtra:
 
     # fmt: off
     __slots__ = (
-        "caller_deadline", "cancelled_by", "executor", "handed_back", "is_start_awaited", "label", "metadata", "progress",
-        "reporter",
+        "caller_deadline", "cancelled_by", "executor", "handed_back", "is_start_awaited", "label", "metadata",
+        "progress", "reporter",
     )
     # fmt: on
 

@@ -10,7 +10,6 @@ import dramatiq
 
 from .._basics.text import shown
 from .._model.job_options import _CHECKS as CHECKS
-from .._policies import validate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
@@ -112,7 +111,7 @@ class PoolActor(dramatiq.Actor[P, V], Generic[P, V]):
     """
 
     if TYPE_CHECKING:
-        fn: Callable[..., Awaitable[V]]  # pyright: ignore[reportIncompatibleVariableOverride]
+        fn: Callable[..., Awaitable[V]]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     _perform: Callable[..., Any]
     _takes_resource: bool
@@ -126,7 +125,6 @@ class PoolActor(dramatiq.Actor[P, V], Generic[P, V]):
         """
         return self._perform(self, args, kwargs)
 
-    # For type checkers a subclass may not return something else; the base class calls nothing but __call__.
     def __repr__(self) -> str:
         return f"<PoolActor {self.actor_name!r} of {shown(self.fn)}>"
 
@@ -154,10 +152,9 @@ def make_actor(
     **registration: Any,
 ) -> PoolActor[Any, Any]:
     """Make an actor; with the signature of a class of actors."""
-    validate.instance("fn", callable(fn), bool)
-    actor = cast("PoolActor[Any, Any]", PoolActor.__new__(PoolActor))
+    actor: Any = cast("Any", PoolActor).__new__(PoolActor)
     actor._perform, actor._takes_resource, actor._jobs = perform, takes_resource, jobs
-    PoolActor.__init__(actor, fn, **registration)
+    actor.__init__(fn, **registration)
     # The base class has made a function of asyncio's of it.
     actor.fn = fn
-    return actor
+    return cast("PoolActor[Any, Any]", actor)

@@ -52,13 +52,19 @@ def put_right(broker: Any) -> None:
         _told("heartbeat_timeout", heartbeat, HEARTBEAT)
     elif not 0 < heartbeat <= _LONGEST_HEARTBEAT:
         raise ValueError(
-            f"heartbeat_timeout={heartbeat} of the RedisBroker must be from 1 to {_LONGEST_HEARTBEAT} milliseconds: the "
-            "messages of a dead process come again after that time"
+            f"heartbeat_timeout={heartbeat} of the RedisBroker must be from 1 to {_LONGEST_HEARTBEAT} milliseconds: "
+            "the messages of a dead process come again after that time"
         )
 
 
 def _told(name: str, old: int, new: int) -> None:
-    report("%s of the RedisBroker is %d now, not %d: else messages of a dead process would come again late", name, new, old, level=logging.INFO)
+    report(
+        "%s of the RedisBroker is %d now, not %d: else messages of a dead process would come again late",
+        name,
+        new,
+        old,
+        level=logging.INFO,
+    )
 
 
 def starts_of(broker: Any, starts: Starts | None, max_crashes: float) -> Starts | None:

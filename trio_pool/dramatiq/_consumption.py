@@ -1,14 +1,15 @@
-"""A dramatiq worker inside of a Trio program: its threads make jobs of messages, and settle them by how the jobs end."""
+"""A dramatiq worker inside of a Trio program: its threads make jobs of messages, and settle these as the jobs end."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError, wait
+from functools import partial
+from queue import Empty
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import dramatiq
 import trio
-from dramatiq.common import iter_queue
 from dramatiq.message import get_encoder
 from dramatiq.results import Results
 
@@ -21,7 +22,7 @@ from ._middleware import DeadJob, ReturnedMessage
 from ._orphans import Orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from concurrent.futures import Future
 
     from dramatiq.broker import MessageProxy
@@ -65,14 +66,14 @@ class Consumption:
         letter: dramatiq.Actor[..., Any] | None,
         max_overstays: int,
     ) -> None:
-        self._broker = broker
+        self._broker: Any = broker
         self._deliveries = deliveries
         self.pool = pool
         self._starts = starts
         self._suspects = suspects
         self._letter = letter
         self._max_overstays = max_overstays
-        self._results = next((each for each in broker.middleware if isinstance(each, Results)), None)
+        self._results: Any = next((each for each in broker.middleware if isinstance(each, Results)), None)
         self._is_redis = kind_of(broker) == "redis"
         self._under_way: set[Future[Any]] = set()
         self._lock = threading.Lock()
@@ -135,12 +136,13 @@ class Consumption:
                 if name not in self._broker.delay_queues:
                     consumer.prefetch = 0
                     if consumer.consumer is not None:
-                        consumer.consumer.prefetch = 0  # type: ignore[attr-defined]
+                        vars(consumer.consumer)["prefetch"] = 0
             self._return_waiting()
 
     def _return_waiting(self) -> None:
         by_queue: dict[str, list[MessageProxy]] = {}
-        for item in iter_queue(self._worker.work_queue):
+        items: Any = self._worker.work_queue
+        for item in _take_all(items):
             by_queue.setdefault(item.message.queue_name, []).append(item.message)
         for name, messages in by_queue.items():
             try:
@@ -165,7 +167,9 @@ class Consumption:
             self._worker.stop(timeout=5000)
         except Exception as error:  # the broker can't be reached
             report("dramatiq's worker did not stop well: %s", in_words(error))
-        self._broker.middleware[:] = [m for m in self._broker.middleware if getattr(m, "worker", None) is not self._worker]
+        self._broker.middleware[:] = [
+            m for m in self._broker.middleware if getattr(m, "worker", None) is not self._worker
+        ]
         if left:
             report("%d messages could not be settled, as the broker can't be reached; they will come again", left)
         if self._starts is not None:
@@ -183,8 +187,7 @@ class Consumption:
         key = message.message_id
         crashes = 0 if self._starts is None else self._insist(self._starts.begin, key)
         verdict = self._suspects.admit(key, crashes)
-        if verdict == "wait":
-            assert self._starts is not None
+        if verdict == "wait" and self._starts is not None:
             self._insist(self._starts.withdraw, key)
             self._enqueue(message, self._suspects.pause())
         if verdict == "bury":
@@ -193,20 +196,20 @@ class Consumption:
             ending = self._run(actor, args, kwargs)
         finally:
             self._suspects.dismiss(key)
-        if ending.kind == "done":
-            return self._finish(actor, message, ending.result)
+        times = 1 + message.options.get("overstays", 0)
         if ending.kind == "returned":
             self._give_back(message, ending.delay)
-        if ending.kind == "overstayed":
-            times = 1 + message.options.get("overstays", 0)
-            if times < self._max_overstays:
-                self._give_back(message, float(2**times), overstays=times)
-        self._reject(actor, message, ending.reason)
+        if ending.kind == "overstayed" and times < self._max_overstays:
+            self._give_back(message, float(2**times), overstays=times)
+        if ending.kind != "done":
+            self._reject(actor, message, ending.reason)
+        return self._finish(actor, message, ending.result)
 
     def _run(self, actor: PoolActor[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending:
         try:
             fn, rest, options = actor._jobs.make(args, kwargs)
-            future = self.pool.submit_from_thread(fn, *rest, **options)
+            pool: Any = self.pool
+            future: Future[Any] = pool.submit_from_thread(fn, *rest, **options)
         except Exception as error:
             if isinstance(error, PoolClosedError):
                 self.stop_taking()
@@ -250,19 +253,20 @@ class Consumption:
         def look_up(name: str, default: Any) -> Any:
             return message.options.get(name, actor.options.get(name, default))
 
-        return look_up("result_ttl", middleware.result_ttl) if look_up("store_results", middleware.store_results) else None
+        return (
+            look_up("result_ttl", middleware.result_ttl) if look_up("store_results", middleware.store_results) else None
+        )
 
     def _give_back(self, message: MessageProxy, delay: float, **options: int) -> NoReturn:
         """Enqueue a copy, and have dramatiq acknowledge the message."""
         if self._starts is not None:
-            self._insist(lambda: self._starts.end(message.message_id, at_once=True))
+            self._insist(partial(self._starts.end, message.message_id, at_once=True))
         self._enqueue(message, delay, **options)
 
     def _enqueue(self, message: MessageProxy, delay: float, **options: int) -> NoReturn:
-        self._insist(
-            lambda: self._broker.enqueue(message.copy(options=options), delay=round(delay * 1000) if delay else None)
-        )
-        message._is_returned = True  # type: ignore[attr-defined]
+        copy = message.copy(options=options)
+        self._insist(partial(self._broker.enqueue, copy, delay=round(delay * 1000) if delay else None))
+        vars(message)["_is_returned"] = True
         message.fail()  # or a None would be stored as its result; taken back by the middleware
         raise ReturnedMessage
 
@@ -275,7 +279,7 @@ class Consumption:
             if self._results is not None and kept is not None:
                 self._insist(self._results.backend.store_exception, message, error, kept)
         else:
-            message._is_rejected = True  # type: ignore[attr-defined]
+            vars(message)["_is_rejected"] = True
             message.fail()
         if self._starts is not None:
             self._starts.end(message.message_id, at_once=False)
@@ -286,7 +290,7 @@ class Consumption:
         letter = self._letter
         if letter is None:
             return False
-        self._insist(lambda: letter.send(message.asdict(), reason))
+        self._insist(letter.send, message.asdict(), reason)
         return True
 
     def _insist(self, call: Callable[..., X], *args: Any) -> X:
@@ -303,3 +307,12 @@ class Consumption:
             with self._lock:
                 self._stranded -= 1
             pause = min(2.0, 2 * pause)
+
+
+def _take_all(items: Any) -> Generator[Any]:
+    """Take what is in a queue."""
+    try:
+        while True:
+            yield items.get_nowait()
+    except Empty:
+        return

@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
-from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import MiddlewareError, SkipMessage
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from ._queue import PoolQueue
 
 
-class DeadJob(Exception):  # noqa: N818  # submitters that wait for a result read this name
-    """The job of a message is dead. Raised to dramatiq."""
+class DeadJob(Exception):
+    """The job of a message is dead. Raised to dramatiq; submitters that wait for a result read its name."""
 
 
 class ReturnedMessage(SkipMessage):
@@ -104,7 +103,7 @@ class Deliveries(dramatiq.Middleware):
         self.in_hand.discard(_id_of(message))
 
     def before_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        if isinstance(message._exception, ActorNotFound) or message.actor_name not in broker.actors:
+        if message.actor_name not in broker.get_declared_actors():
             for queue in self.queues:
                 if queue._consumption is not None:
                     queue._consumption.bury(message, f"there is no actor {message.actor_name!r} here")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from dramatiq.message import Message
+from dramatiq.message import get_encoder
 
 from .._basics.error_text import in_words
 from .._basics.logs import report
@@ -70,7 +70,7 @@ class Orphans(threading.Thread):
         broker = self._broker
         data = broker.client.hget(f"{broker.namespace}:{name}.msgs", identifier)
         try:
-            Message.decode(data)
+            get_encoder().decode(data)
         except Exception as error:
             report("a message of the queue %r can't be read, and goes to its dead letters: %s", name, in_words(error))
             broker.do_nack(name, identifier)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import dramatiq
-import trio
 
-from .._api.pool import Pool, SlotPool
+from .._api.pool import Pool, SlotPool, checked_pool
 from .._basics.logs import logger
 from .._policies import validate
 from ..engines import Suspects
@@ -22,8 +21,9 @@ from ._middleware import DeadJob, Deliveries
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from typing import Concatenate
 
-    from typing_extensions import Concatenate, ParamSpec, Unpack
+    from typing_extensions import ParamSpec, Unpack
 
     from ._actor import ActorOptions, PoolActor
     from ._starts import Starts
@@ -70,7 +70,7 @@ class PoolQueue:
         dead_letter: str | None = None,
         starts: Starts | None = None,
     ) -> None:
-        self._broker = validate.instance("broker", broker, dramatiq.Broker)
+        self._broker: Any = validate.instance("broker", broker, dramatiq.Broker)
         self._suspects = Suspects(max_crashes)
         self._max_overstays = validate.count("max_overstays", max_overstays, least=1)
         self._dead_letter = validate.optional("dead_letter", dead_letter, str)
@@ -109,9 +109,7 @@ class PoolQueue:
 
     def actor(
         self,
-        fn: Callable[..., Any] | None = None,
-        /,
-        *,
+        *fn: Callable[..., Any],
         resource: bool = True,
         actor_name: str | None = None,
         queue_name: str = "default",
@@ -151,9 +149,9 @@ class PoolQueue:
             )(fn)
             actor.options["throws"] = DeadJob
             self._actors.append(actor)
-            return actor
+            return cast("PoolActor[..., Any]", actor)
 
-        return declare if fn is None else declare(fn)
+        return declare(*fn) if fn else declare
 
     def consume(
         self,
@@ -177,7 +175,8 @@ class PoolQueue:
           pool: runs the jobs; of the current Trio run.
           threads: the messages under way at once, those included whose jobs back off or wait for a worker. By default
               twice the places of the pool's workers.
-          prefetch: how many messages the process may hold, those under way included. By default ``threads``.
+          prefetch: how many messages the process may hold, those under way included. By default twice
+              ``threads``; where jobs take minutes, as many as ``threads`` or fewer keep other machines busy.
           grace: seconds for the jobs under way at the end.
 
         Raises:
@@ -185,11 +184,10 @@ class PoolQueue:
           ValueError, TypeError: if an argument is out of its range or of the wrong type, an actor doesn't fit the
               pool, or there is no actor for dead letters.
         """
-        if not isinstance(pool, (Pool, SlotPool)):
-            raise TypeError(f"pool must be a Pool, {validate.got(pool)}")
+        checked_pool(pool)
         pool._engine.check_caller()
         number = default_threads(pool) if threads is None else validate.count("threads", threads, least=1)
-        held = number if prefetch is None else validate.count("prefetch", prefetch, least=1)
+        held = min(2 * number, 65535) if prefetch is None else validate.count("prefetch", prefetch, least=1)
         seconds = validate.seconds("grace", grace)
         for actor in self._actors:
             if actor._takes_resource is isinstance(pool, SlotPool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,9 @@ redis.call('pexpire', KEYS[1], ARGV[1])
 return starts
 """
 
-_KEEP = 7 * 24 * 3600.0
+_KEEP = 7 * 24 * 3_600_000
+"""Milliseconds after which a message that nobody ends is forgotten."""
+
 _MOST_AT_ONCE = 64
 """How many keys of ended messages go with one start."""
 
@@ -64,18 +67,34 @@ class RedisStarts:
     def __init__(self, client: Redis, *, namespace: str = "trio_pool") -> None:
         self._client: Any = client
         self._prefix = validate.instance("namespace", namespace, str) + ":starts:"
-        self._begin = self._client.register_script(_BEGIN)
+        # The script's identifier, once Redis has it.
+        self._script: str | None = None
         self._ended: deque[str] = deque()
+        # A connection for each thread, since taking one from the pool for each message costs as much as using it.
+        self._local = threading.local()
 
     def begin(self, message_id: str) -> int:
         """Count a start; see `Starts`."""
         keys = [self._prefix + message_id, *self._take()]
         try:
-            starts = self._begin(keys=keys, args=[round(_KEEP * 1000)])
+            return self._run_script(keys) - 1
         except Exception:
             self._ended.extend(keys[1:])
             raise
-        return int(starts) - 1
+
+    def _run_script(self, keys: list[str]) -> int:
+        client: Any = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._client.client()
+        if self._script is None:
+            self._script = client.script_load(_BEGIN)
+        try:
+            return int(client.execute_command("EVALSHA", self._script, len(keys), *keys, _KEEP))
+        except Exception as error:
+            # Redis has been started again, and forgets scripts then. The class is redis's, which is not imported here.
+            if type(error).__name__ == "NoScriptError":
+                self._script = None
+            raise
 
     def withdraw(self, message_id: str) -> None:
         """Undo a start; see `Starts`."""
