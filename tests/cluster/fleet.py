@@ -18,6 +18,8 @@ from tests.cluster.work import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from typing_extensions import Self
+
 LONG = 60.0
 """Seconds after which what should have happened is taken for lost."""
 
@@ -49,7 +51,7 @@ class Fleet:
         self._folder = folder
         self._stack = ExitStack()
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,8 +60,9 @@ class Fleet:
         self._stack.close()
 
     def _run(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        path = os.pathsep.join([str(Path(trio_pool.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path}
+        # The package that is tested, installed or not, and these tests.
+        path = [str(Path(trio_pool.__file__).parent.parent), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a process is started often here
         command = [sys.executable, str(HERE / f"{self._program}.py"), *arguments]
         process = subprocess.Popen(command, env=environment, text=True, **options)

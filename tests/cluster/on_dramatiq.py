@@ -14,7 +14,7 @@ import trio
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends.redis import RedisBackend
-from work import Log, work
+from tests.cluster.work import Log, work
 
 from trio_pool import RetryPolicy, open_pool
 from trio_pool.dramatiq import PoolQueue, RedisStarts
@@ -22,8 +22,10 @@ from trio_pool.dramatiq import PoolQueue, RedisStarts
 
 def connect(url: str, heartbeat: float) -> dramatiq.Broker:
     if url.startswith("redis"):
-        broker: Any = RedisBroker(url=url, heartbeat_timeout=round(heartbeat * 1000))
-        broker.add_middleware(Results(backend=RedisBackend(url=url)))
+        untyped: Any = (RedisBroker, Results, RedisBackend)
+        kind, results, backend = untyped
+        broker: dramatiq.Broker = kind(url=url, heartbeat_timeout=round(heartbeat * 1000))
+        broker.add_middleware(results(backend=backend(url=url)))
         return broker
     from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
@@ -35,9 +37,10 @@ def declare(url: str, folder: str, heartbeat: float = 10.0) -> tuple[PoolQueue, 
     dramatiq.set_broker(broker)
     starts = None
     if "+" in url:
-        import redis
+        from redis import Redis
 
-        starts = RedisStarts(redis.Redis.from_url(url.partition("+")[2]))
+        client: Any = Redis
+        starts = RedisStarts(client.from_url(url.partition("+")[2]))
     queue = PoolQueue(broker, dead_letter="bury", starts=starts)
     log = Log(folder)
 

@@ -1,4 +1,4 @@
-"""Each job is done, or is dead for a reason of its own, whatever kills workers, stops the broker or ends the process."""
+"""Each job is done, or dead for a reason of its own, whatever kills workers, stops the broker or ends the process."""
 
 from __future__ import annotations
 

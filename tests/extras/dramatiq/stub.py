@@ -12,7 +12,7 @@ from dramatiq.brokers.stub import StubBroker
 from trio_pool import open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from trio_pool import Pool
     from trio_pool.dramatiq import PoolQueue
@@ -38,7 +38,8 @@ class Stub(StubBroker):
             raise self.errors.pop(0)
         if delay is not None:
             self.delays.append(delay)
-        return super().enqueue(message)
+        base: Any = super()
+        return base.enqueue(message)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Any:
         """A consumer that returns messages, as those of real brokers do."""
@@ -64,6 +65,12 @@ async def consuming(queue: PoolQueue, broker: Stub, **options: Any) -> AsyncGene
     async with open_pool(RESOURCES, **options) as pool, queue.consume(pool, **settings):
         yield pool
         await processed(broker)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that other threads do."""
+    while not condition():  # noqa: ASYNC110  # they know of no event of Trio's
+        await trio.sleep(0.001)
 
 
 async def processed(broker: Stub, name: str = "default") -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import pytest
 import trio
 from dramatiq.middleware import MiddlewareError
 
-from tests.extras.dramatiq.stub import Stub, consuming, processed
+from tests.extras.dramatiq.stub import Stub, processed, until
 from tests.threads import PlainThread
 from trio_pool import Elastic, Resource, open_pool
 from trio_pool.dramatiq import PoolQueue
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 
 class Calls:
@@ -54,10 +57,7 @@ async def test_at_the_end_what_is_under_way_has_some_time_and_what_waits_is_left
     async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
 
         async def let_go() -> None:
-            while True:  # until no more is taken
-                await trio.sleep(0.001)
-                if queue._consumption is not None and queue._consumption._is_ending:
-                    break
+            await until(lambda: queue._consumption is not None and queue._consumption._is_ending)
             calls.actor.send(2)
             calls.go_on.set()
 
@@ -86,10 +86,14 @@ async def test_an_error_of_the_block_comes_out_unwrapped_and_gives_no_grace(queu
     calls = Calls(queue)
     calls.actor.send(1)
     error = KeyError("oops")
-    with pytest.raises(KeyError) as caught:
+
+    async def fail() -> None:
         async with open_pool(["a"]) as pool, queue.consume(pool, threads=1, grace=1e6):
             await calls.wait_started()
             raise error
+
+    with pytest.raises(KeyError) as caught:
+        await fail()
     assert caught.value is error
     assert numbers(broker) == [1]
 
@@ -134,7 +138,8 @@ async def test_a_pool_that_is_closed_takes_no_more_messages_and_loses_none(queue
         pool.close()
         calls.actor.send(1)
         calls.actor.send(2)
-        await trio.to_thread.run_sync(lambda: [thread.join() for thread in workers()])
+        for thread in workers():
+            await trio.to_thread.run_sync(thread.join)
     assert calls.starts == []
     assert numbers(broker) == [1, 2]
 
@@ -147,7 +152,8 @@ async def test_a_pool_without_workers_keeps_its_messages_until_one_comes(queue: 
     calls = Calls(queue)
     calls.go_on.set()
     calls.actor.send(1)
-    async with open_pool([], no_worker="wait") as pool, queue.consume(pool, threads=1):
+    none: list[str] = []
+    async with open_pool(none, no_worker="wait") as pool, queue.consume(pool, threads=1):
         await pool.add("a")
         await processed(broker)
     assert calls.ends == [1]
@@ -218,7 +224,7 @@ async def test_there_are_two_threads_for_each_place(
 
 
 async def test_the_places_of_an_elastic_pool_are_those_it_may_have(queue: PoolQueue) -> None:
-    def factory() -> Any:
+    def factory() -> AbstractAsyncContextManager[str]:
         raise AssertionError
 
     async with open_pool(Elastic(factory, max=4)) as pool, queue.consume(pool):
@@ -238,6 +244,5 @@ async def test_a_job_that_has_just_been_sent_is_cut_as_well(queue: PoolQueue, br
     async with open_pool(["a"]) as pool, queue.consume(pool, threads=1, grace=0):
         assert queue._consumption is not None
         queue._consumption._is_cut = True
-        while not numbers(broker) and not calls.starts:
-            await trio.sleep(0.001)
+        await until(lambda: calls.starts or numbers(broker))
     assert (calls.ends, numbers(broker)) == ([], [1])

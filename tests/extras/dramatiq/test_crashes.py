@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.extras.dramatiq.fake_redis import FakeRedis, RedisBroker
-from tests.extras.dramatiq.stub import Stub, consuming, processed
+from tests.extras.dramatiq.stub import Stub, consuming, processed, until
 from trio_pool import HandBack, open_pool
 from trio_pool.dramatiq import PoolQueue, RedisStarts
 from trio_pool.dramatiq._middleware import Deliveries
@@ -110,8 +110,7 @@ async def test_a_broker_that_can_not_be_reached_is_waited_for_before_a_start_and
     broker.client.is_away = True
     work.send()
     async with open_pool(["a"]) as pool, queue.consume(pool, threads=1):
-        while "can't be reached" not in caplog.text:
-            await trio.sleep(0.001)
+        await until(lambda: "can't be reached" in caplog.text)
         broker.client.is_away = False
         await processed(broker)
     assert calls == ["a"]
@@ -164,7 +163,7 @@ def test_what_has_ended_is_not_lost_from_sight_when_the_broker_is_away(starts: R
 def test_a_redis_that_has_forgotten_the_script_gets_it_again(starts: RedisStarts, redis: FakeRedis) -> None:
     starts.begin("a")
     redis.scripts += 1
-    with pytest.raises(Exception, match="^$"):
+    with pytest.raises(Exception, match=r"^$"):
         starts.begin("a")
     assert starts.begin("a") == 1
 
@@ -214,8 +213,9 @@ def test_what_is_in_hand_is_not_missing(looking: Looking) -> None:
 
 def test_what_waits_in_the_process_is_not_missing(looking: Looking) -> None:
     looking.give_out("1")
-    message = dramatiq.Message("default", "work", (), {}, {"redis_message_id": "1"})
-    looking.worker.consumers["default"].handle_message(dramatiq.broker.MessageProxy(message.copy(options={"eta": 1e15})))
+    kind: Any = dramatiq.Message
+    message = kind("default", "work", (), {}, {"redis_message_id": "1", "eta": 1e15})
+    looking.worker.consumers["default"].handle_message(dramatiq.broker.MessageProxy(message))
     looking.orphans.look()
     looking.orphans.look()
     assert looking.broker.done == []
@@ -296,8 +296,7 @@ async def test_messages_that_can_not_be_returned_are_mentioned(
         await trio.to_thread.run_sync(started.wait)
         assert queue._consumption is not None
         worker = queue._consumption._worker
-        while worker.work_queue.empty():
-            await trio.sleep(0.001)
+        await until(lambda: not worker.work_queue.empty())
         monkeypatch.setattr(dramatiq.worker.ConsumerThread, "requeue_messages", refuse)
     assert "1 messages could not be returned to the broker: ConnectionError: away" in caplog.text
 

@@ -68,7 +68,7 @@ def test_settings_of_the_queue_are_checked(options: dict[str, Any]) -> None:
 
 def test_a_queue_is_one_of_a_broker() -> None:
     broker: Any = "redis://"
-    with pytest.raises(TypeError, match="^broker must be a Broker, "):
+    with pytest.raises(TypeError, match=r"^broker must be a Broker, "):
         PoolQueue(broker)
 
 
@@ -96,8 +96,9 @@ def test_an_actor_is_declared_with_or_without_options(queue: PoolQueue) -> None:
     ],
 )
 def test_options_of_an_actor_are_checked(queue: PoolQueue, options: dict[str, Any], words: str) -> None:
+    actor: Any = queue.actor
     with pytest.raises((ValueError, TypeError), match=words):
-        queue.actor(**options)(fetch)
+        actor(**options)(fetch)
 
 
 async def test_options_may_be_functions_of_the_arguments(queue: PoolQueue, broker: Stub) -> None:
@@ -106,7 +107,10 @@ async def test_options_may_be_functions_of_the_arguments(queue: PoolQueue, broke
     def name_of(path: str, **_: Any) -> str:
         return f"the page {path}"
 
-    @queue.actor(key=lambda path, host: host, name=name_of, priority=2, attempt_timeout=None)
+    def key_of(path: str, host: str) -> str:
+        return host
+
+    @queue.actor(key=key_of, name=name_of, priority=2, attempt_timeout=None)
     async def note(token: str, path: str, *, host: str) -> None:
         job = current_job()
         seen.append((job.key, job.name, job.priority))
@@ -119,7 +123,10 @@ async def test_options_may_be_functions_of_the_arguments(queue: PoolQueue, broke
 
 
 async def test_an_option_that_can_not_be_had_makes_the_message_dead(queue: PoolQueue, broker: Stub) -> None:
-    queue.actor(key=lambda path: path.nonsense)(fetch).send("/")
+    def no_key(path: str) -> str:
+        raise KeyError(path)
+
+    queue.actor(key=no_key)(fetch).send("/")
     async with consuming(queue, broker):
         pass
     assert len(broker.dead_letters) == 1
@@ -159,7 +166,7 @@ async def test_arguments_of_consume_are_checked(queue: PoolQueue, options: dict[
         with pytest.raises(ValueError, match=f"^{next(iter(options))} must "):
             queue.consume(pool, **options)
     not_a_pool: Any = "pool"
-    with pytest.raises(TypeError, match="^pool must be a Pool or a SlotPool"):
+    with pytest.raises(TypeError, match=r"^pool must be a Pool or a SlotPool"):
         queue.consume(not_a_pool)
 
 

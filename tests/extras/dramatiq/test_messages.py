@@ -13,7 +13,7 @@ from dramatiq.middleware import Callbacks
 from dramatiq.results import ResultFailure, ResultMissing, Results
 from dramatiq.results.backends import StubBackend
 
-from tests.extras.dramatiq.stub import Stub, consuming, processed
+from tests.extras.dramatiq.stub import Stub, consuming, processed, until
 from trio_pool import Discard, GiveUp, HandBack, RetryPolicy, open_pool
 from trio_pool.dramatiq import PoolQueue
 
@@ -150,8 +150,7 @@ async def test_a_cancelled_job_of_a_pool_that_goes_on_is_done(queue: PoolQueue, 
 
     sleep.send()
     async with consuming(queue, broker) as pool:
-        while pool.statistics().running == 0:
-            await trio.sleep(0)
+        await until(lambda: pool.statistics().running)
         for job in pool.jobs():
             job.cancel()
     assert (broker.dead_letters, broker.waiting()) == ([], [])
@@ -210,7 +209,8 @@ async def test_wrong_arguments_are_a_dead_message(queue: PoolQueue, broker: Stub
     async def fetch(token: str, path: str) -> None:
         raise AssertionError
 
-    broker.enqueue(fetch.message_with_options(args=(1, 2, 3)))
+    wrong: Any = fetch
+    wrong.send(1, 2, 3)
     async with consuming(queue, broker):
         pass
     assert len(broker.dead_letters) == 1
@@ -235,7 +235,8 @@ async def test_plain_actors_of_the_broker_run_too(queue: PoolQueue, broker: Stub
 @pytest.fixture
 def backend(broker: Stub) -> StubBackend:
     backend = StubBackend()
-    broker.add_middleware(Results(backend=backend))
+    results: Any = Results
+    broker.add_middleware(results(backend=backend))
     return backend
 
 
@@ -345,7 +346,9 @@ async def test_the_next_actor_of_a_pipeline_gets_the_result(queue: PoolQueue, br
     def keep(number: int) -> None:
         got.append(number)
 
-    dramatiq.pipeline([double.message(4), keep.message()], broker=broker).run()
+    last: Any = keep
+    pipeline: Any = dramatiq.pipeline([double.message(4), last.message()], broker=broker)
+    pipeline.run()
     async with consuming(queue, broker):
         pass
     assert got == [8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.actors import fails, works
+from tests.actors import fails, sleeps_forever, works
 from trio_pool import Discard, GiveUp, HandBack, JobCancelledError, PoolClosedError, open_pool
-from trio_pool import engines as engines_module
 from trio_pool.engines import Ending, Suspects
 
 if TYPE_CHECKING:
@@ -50,11 +50,8 @@ async def test_a_dead_job_is_dead_with_its_words() -> None:
 
 
 async def test_a_job_that_has_no_time_left_overstays(autojump_clock: MockClock) -> None:
-    async def sleeps(resource: str) -> None:
-        await trio.sleep_forever()
-
     async with open_pool(["a"]) as pool:
-        assert (await ending(pool, sleeps, total_timeout=3)).kind == "overstayed"
+        assert (await ending(pool, sleeps_forever, total_timeout=3)).kind == "overstayed"
 
 
 async def test_a_job_that_no_worker_may_run_overstays() -> None:
@@ -85,7 +82,7 @@ async def test_a_discarded_job_is_done() -> None:
 
 async def test_a_cancelled_job_is_done_unless_its_pool_ends() -> None:
     async with open_pool(["a"]) as pool:
-        job = await pool.submit(works)
+        job = await pool.submit(sleeps_forever)
         job.cancel()
         with pytest.raises(JobCancelledError) as caught:
             await job.wait()
@@ -132,7 +129,7 @@ def test_a_suspect_waits_for_the_end_of_another() -> None:
 
 def test_a_suspect_that_has_done_no_harm_for_long_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(engines_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     suspects = Suspects(patience=30)
     suspects.admit("a", 1)
     now[0] += 29.9
@@ -152,5 +149,5 @@ def test_suspects_come_back_at_different_times() -> None:
 
 @pytest.mark.parametrize(("most", "patience"), [(0, 1), (True, 1), (3, -1), (3, "long")])
 def test_settings_are_checked(most: Any, patience: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match="^(max_crashes|patience) must "):
+    with pytest.raises((ValueError, TypeError), match=r"^(max_crashes|patience) must "):
         Suspects(most, patience=patience)
