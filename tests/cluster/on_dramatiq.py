@@ -14,8 +14,8 @@ import trio
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends.redis import RedisBackend
-from tests.cluster.work import Log, work
 
+from tests.cluster.work import Log, work
 from trio_pool import RetryPolicy, open_pool
 from trio_pool.dramatiq import PoolQueue, RedisStarts
 

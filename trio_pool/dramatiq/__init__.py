@@ -9,10 +9,10 @@ except ImportError as error:
     raise ImportError('trio_pool.dramatiq needs dramatiq: pip install "trio-pool[dramatiq]"') from error
 
 from .._basics.public_names import publish
-from ._actor import ActorOptions, PoolActor
+from ._actor import PoolActor
 from ._queue import PoolQueue
 from ._starts import RedisStarts, Starts
 
-__all__ = ["ActorOptions", "PoolActor", "PoolQueue", "RedisStarts", "Starts"]
+__all__ = ["PoolActor", "PoolQueue", "RedisStarts", "Starts"]
 
 publish(__name__, __all__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import CancelledError, wait
+import time
 from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -17,6 +17,7 @@ from .._basics.error_text import in_words
 from .._basics.logs import logger, report
 from .._model.errors import PoolClosedError
 from ..engines import Ending
+from ..engines._under_way import UnderWay
 from ._brokers import kind_of
 from ._middleware import DeadJob, ReturnedMessage
 from ._orphans import Orphans
@@ -68,19 +69,15 @@ class Consumption:
     ) -> None:
         self._broker: Any = broker
         self._deliveries = deliveries
-        self.pool = pool
         self._starts = starts
         self._suspects = suspects
         self._letter = letter
         self._max_overstays = max_overstays
         self._results: Any = next((each for each in broker.middleware if isinstance(each, Results)), None)
         self._is_redis = kind_of(broker) == "redis"
-        self._under_way: set[Future[Any]] = set()
+        self._under_way = UnderWay(pool)
         self._lock = threading.Lock()
-        self._is_ending = False
-        self._is_cut = False
-        # Set to wake those who wait for the broker to come back; the number of those.
-        self._hurry = threading.Event()
+        # How many threads wait for the broker to come back.
         self._stranded = 0
 
     # The program's thread.
@@ -99,6 +96,7 @@ class Consumption:
         """Take no more messages; give the jobs under way some seconds; then return what is left to the broker."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.stop_taking)
+        self._under_way.cut_waiting()
         async with trio.open_nursery() as nursery:
             over = trio.Event()
             nursery.start_soon(self._wind_up, over)
@@ -106,27 +104,21 @@ class Consumption:
                 with trio.move_on_after(grace):
                     await over.wait()
             finally:
-                self._cut()
+                self._under_way.cut()
 
     async def _wind_up(self, over: trio.Event) -> None:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._stop)
         over.set()
 
-    def _cut(self) -> None:
-        """Cancel the jobs under way."""
-        self._is_cut = True
-        for future in list(self._under_way):
-            future.cancel()
-
     # Any thread.
 
     def stop_taking(self) -> None:
         """Have the worker take no more messages, and return those that wait here to the broker. Doesn't wait."""
         with self._lock:
-            if self._is_ending:
+            if self._under_way.is_ending:
                 return
-            self._is_ending = True
+            self._under_way.is_ending = True
         worker = self._worker
         for thread in worker.workers:
             thread.stop()
@@ -155,7 +147,7 @@ class Consumption:
         for thread in self._worker.workers:
             while thread.is_alive():
                 thread.join(0.05)
-                if self._is_cut and self._stranded:
+                if self._under_way.is_cut and self._stranded:
                     thread.join(_PATIENCE)
                     break
         if self._orphans is not None:
@@ -182,7 +174,7 @@ class Consumption:
 
     def perform(self, actor: PoolActor[..., Any], message: MessageProxy, args: Any, kwargs: Any) -> Any:
         """Run the job of a message, and settle the message: first what must not be lost, then dramatiq acknowledges."""
-        if self._is_ending:
+        if self._under_way.is_ending:
             self._give_back(message, 0.0)
         key = message.message_id
         crashes = 0 if self._starts is None else self._insist(self._starts.begin, key)
@@ -206,28 +198,17 @@ class Consumption:
         return self._finish(actor, message, ending.result)
 
     def _run(self, actor: PoolActor[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending:
+        future: Future[Any] | None = None
         try:
-            fn, rest, options = actor._jobs.make(args, kwargs)
-            pool: Any = self.pool
-            future: Future[Any] = pool.submit_from_thread(fn, *rest, **options)
-        except Exception as error:
-            if isinstance(error, PoolClosedError):
-                self.stop_taking()
-            return Ending.of_error(error, self.pool)
-        self._under_way.add(future)
-        try:
-            if self._is_cut:
-                future.cancel()
+            future = self._under_way.submit(*actor._jobs.make(args, kwargs))
             return Ending("done", future.result())
-        except CancelledError as error:
-            wait([future])  # until the function no longer runs: else it could run elsewhere at the same time
-            return Ending.of_error(error, self.pool)
         except BaseException as error:
             if isinstance(error, PoolClosedError):
                 self.stop_taking()
-            return Ending.of_error(error, self.pool)
+            return self._under_way.ending_of(error)
         finally:
-            self._under_way.discard(future)
+            if future is not None:
+                self._under_way.forget(future)
 
     def _finish(self, actor: PoolActor[..., Any], message: MessageProxy, result: Any) -> Any:
         stored_for = self._result_kept(actor, message)
@@ -303,7 +284,7 @@ class Consumption:
                 logger.warning("The broker can't be reached: %s. Trying again in %g s.", in_words(error), pause)
             with self._lock:
                 self._stranded += 1
-            self._hurry.wait(pause)
+            time.sleep(pause)
             with self._lock:
                 self._stranded -= 1
             pause = min(2.0, 2 * pause)

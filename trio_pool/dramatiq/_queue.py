@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import dramatiq
 
-from .._api.pool import Pool, SlotPool, checked_pool
-from .._basics.logs import logger
 from .._policies import validate
 from ..engines import Suspects
-from ._actor import JobMaker, check_owned, make_actor, refuse
+from ..engines._jobs import JobMaker, at_once, check_fit, mention_idle_places
+from ._actor import check_owned, make_actor, refuse
 from ._brokers import kind_of, put_right, starts_of
 from ._consumption import WORKER_TIMEOUT, Consumption
 from ._middleware import DeadJob, Deliveries
@@ -25,14 +23,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec, Unpack
 
-    from ._actor import ActorOptions, PoolActor
+    from .._api.pool import Pool, SlotPool
+    from ..engines import ActorOptions
+    from ._actor import PoolActor
     from ._starts import Starts
 
     P = ParamSpec("P")
 
 V = TypeVar("V")
-
-_MOST_THREADS = 200
 
 
 class PoolQueue:
@@ -184,19 +182,13 @@ class PoolQueue:
           ValueError, TypeError: if an argument is out of its range or of the wrong type, an actor doesn't fit the
               pool, or there is no actor for dead letters.
         """
-        checked_pool(pool)
-        pool._engine.check_caller()
-        number = default_threads(pool) if threads is None else validate.count("threads", threads, least=1)
+        check_fit(pool, {actor.actor_name: actor._takes_resource for actor in self._actors})
+        number = at_once(pool) if threads is None else validate.count("threads", threads, least=1)
         held = min(2 * number, 65535) if prefetch is None else validate.count("prefetch", prefetch, least=1)
         seconds = validate.seconds("grace", grace)
-        for actor in self._actors:
-            if actor._takes_resource is isinstance(pool, SlotPool):
-                cure = "resource=False" if actor._takes_resource else "resource=True"
-                raise TypeError(f"the actor {actor.actor_name!r} doesn't fit the pool: declare it with {cure}")
         if self._dead_letter is not None and self._dead_letter not in self._broker.actors:
             raise ValueError(f"dead_letter is {self._dead_letter!r}, and the broker has no actor of that name")
-        if number < places_of(pool):
-            logger.warning("%d threads keep at most that many of the pool's %g places busy", number, places_of(pool))
+        mention_idle_places(pool, number, "threads")
         return self._consume(pool, number, held, seconds)
 
     @asynccontextmanager
@@ -243,18 +235,3 @@ class PoolQueue:
         if message is None or self._consumption is None:
             refuse(actor.actor_name)
         return self._consumption.perform(actor, message, args, kwargs)
-
-
-def places_of(pool: Pool[Any] | SlotPool) -> float:
-    """Return how many attempts the pool can run at once; inf for no bound."""
-    places = sum(worker.max_running for worker in pool.workers)
-    if pool.elastic is not None:
-        each = max((worker.max_running for worker in pool.workers), default=1)
-        places = max(places, pool.elastic.max * each)
-    return places if pool.max_running is None else min(places, pool.max_running)
-
-
-def default_threads(pool: Pool[Any] | SlotPool) -> int:
-    """Return twice the places: one message at hand for each while the broker is asked for the next."""
-    places = places_of(pool)
-    return _MOST_THREADS if places == math.inf else max(2, min(_MOST_THREADS, 2 * int(places)))

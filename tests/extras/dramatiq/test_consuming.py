@@ -57,7 +57,7 @@ async def test_at_the_end_what_is_under_way_has_some_time_and_what_waits_is_left
     async with open_pool(["a"]) as pool, trio.open_nursery() as nursery:
 
         async def let_go() -> None:
-            await until(lambda: queue._consumption is not None and queue._consumption._is_ending)
+            await until(lambda: queue._consumption is not None and queue._consumption._under_way.is_ending)
             calls.actor.send(2)
             calls.go_on.set()
 
@@ -227,7 +227,8 @@ async def test_the_places_of_an_elastic_pool_are_those_it_may_have(queue: PoolQu
     def factory() -> AbstractAsyncContextManager[str]:
         raise AssertionError
 
-    async with open_pool(Elastic(factory, max=4)) as pool, queue.consume(pool):
+    elastic: Any = Elastic(factory, max=4)
+    async with open_pool(elastic) as pool, queue.consume(pool):
         assert len(workers()) == 8
 
 
@@ -243,6 +244,6 @@ async def test_a_job_that_has_just_been_sent_is_cut_as_well(queue: PoolQueue, br
     calls.actor.send(1)
     async with open_pool(["a"]) as pool, queue.consume(pool, threads=1, grace=0):
         assert queue._consumption is not None
-        queue._consumption._is_cut = True
+        queue._consumption._under_way.is_cut = True
         await until(lambda: calls.starts or numbers(broker))
     assert (calls.ends, numbers(broker)) == ([], [1])
