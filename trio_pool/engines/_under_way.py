@@ -51,6 +51,11 @@ class UnderWay:
     def forget(self, future: Future[Any]) -> None:
         self._futures.discard(future)
 
+    @property
+    def count(self) -> int:
+        """How many jobs are under way."""
+        return len(self._futures)
+
     def ending_of(self, error: BaseException) -> Ending:
         """Decide about a job by what its future has raised."""
         return Ending.of_error(error, self.pool, is_ending=self.is_ending)
