@@ -37,6 +37,9 @@ class Broker(Protocol):
 class Fleet:
     """Made by the fixture of this name.
 
+    Attributes:
+      keeps_results: whether the engine keeps results.
+
     Arguments:
       program: the module in this folder that has a worker and a submitter of an engine.
       broker: not yet started.
@@ -47,6 +50,7 @@ class Fleet:
         self.broker = broker
         self.log = Log(str(folder))
         self.workers: list[subprocess.Popen[str]] = []
+        self.keeps_results = program == "on_dramatiq"
         self._program = program
         self._folder = folder
         self._stack = ExitStack()
@@ -112,4 +116,4 @@ class Fleet:
 
     def errors(self) -> str:
         """What the workers have written."""
-        return "\n".join(path.read_text()[-3000:] for path in sorted(self._folder.glob("worker-*")))
+        return "\n".join(path.read_text()[-2000:] for path in sorted(self._folder.glob("worker-*")))
