@@ -1,4 +1,4 @@
-"""A worker and a submitter on PgQueuer: ``serve CONNINFO FOLDER GRACE HEARTBEAT`` or ``submit CONNINFO FOLDER JOBS``."""
+"""A worker and a submitter on PgQueuer: ``serve CONNINFO FOLDER GRACE HEARTBEAT``, ``submit CONNINFO FOLDER JOBS``."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ class Consumption:
             try:
                 return call(*args)
             except Exception as error:
-                logger.warning("The broker can't be reached: %s. Trying again in %g s.", in_words(error), pause)
+                logger.warning("the broker can't be reached: %s", in_words(error))
             with self._lock:
                 self._stranded += 1
             time.sleep(pause)

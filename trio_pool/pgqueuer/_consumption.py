@@ -206,9 +206,7 @@ class Consumption:
         try:
             future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
             return Ending("done", await asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            if future is None or not future.cancelled():
-                raise
+        except asyncio.CancelledError:  # the future is cancelled, by `UnderWay.cut` or with this task
             return Ending("returned", reason="the process ends")
         except Exception as error:
             if isinstance(error, PoolClosedError):

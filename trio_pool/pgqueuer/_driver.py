@@ -10,7 +10,7 @@ from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.core.tm import TaskManager
 
 from .._basics.error_text import in_words
-from .._basics.logs import report
+from .._basics.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +64,7 @@ class Driver:
         await self._ask(lambda driver: driver.notify(channel, payload))
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await self._connected()
         self._listeners.append((channel, callback))
         await self._ask(lambda _: self._listen())
 
@@ -123,7 +124,7 @@ class Driver:
                             await self._listen()
                         return self._asks
                     except psycopg.OperationalError as error:
-                        report("the database can't be reached: %s", in_words(error))
+                        logger.warning("the database can't be reached: %s", in_words(error))
                         failed = error
                     try:
                         await asyncio.wait_for(self._abandoned.wait(), pause)

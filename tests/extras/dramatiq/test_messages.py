@@ -371,4 +371,4 @@ async def test_what_must_not_be_lost_is_written_when_the_broker_is_back(
     async with open_pool(["a"]) as pool, queue.consume(pool, threads=1):
         await processed(broker)
     assert len(starts) == 2
-    assert "The broker can't be reached: ConnectionError: no route" in caplog.text
+    assert "the broker can't be reached: ConnectionError: no route" in caplog.text
