@@ -262,9 +262,9 @@ async def test_arguments_of_consume_are_checked(queue: MemoryQueue) -> None:
         with pytest.raises(ValueError, match="the queue has no actors"):
             queue.consume(pool)
         queue.actor(fetch)
-        with pytest.raises(ValueError, match="^jobs must be at least 2"):
+        with pytest.raises(ValueError, match=r"^jobs must be at least 2"):
             queue.consume(pool, jobs=1)
-        with pytest.raises(ValueError, match="^grace must "):
+        with pytest.raises(ValueError, match=r"^grace must "):
             queue.consume(pool, grace=-1)
         with pytest.raises(TypeError, match="doesn't fit the pool: declare it with resource=False"):
             queue.consume(slots)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from trio_pool.pgqueuer import PoolQueue, _actor, _driver, _queue
 from trio_pool.pgqueuer._history import OVERSTAYED, SUSPECT, History, LoggedHistory
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Connection:
@@ -40,7 +43,7 @@ class Connection:
     def close(self) -> None:
         self.closed = True
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +141,7 @@ def test_a_job_can_be_part_of_a_transaction_of_the_program(database: Database, a
 def test_arguments_must_be_what_json_can_write(database: Database, actor: Any) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         actor.send({1})
-    with pytest.raises(ValueError, match="^delay must "):
+    with pytest.raises(ValueError, match=r"^delay must "):
         actor.send_with_options(("/a",), delay=-1)
 
 
@@ -266,7 +269,7 @@ def test_what_waits_for_the_database_fails_once_it_is_given_up(
         used = driver("postgresql://")
         database.refuses = 10**6
         call = asyncio.create_task(used.fetch("SELECT 1"))
-        while not used.stranded:
+        while not used.stranded:  # noqa: ASYNC110  # nobody says so
             await asyncio.sleep(0)
         used.abandon()
         with pytest.raises(psycopg.OperationalError, match="refused"):
