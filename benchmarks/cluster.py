@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-sys.path.append(str(EXAMPLES))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
 
 import postgres_server
 

@@ -30,13 +30,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))  # where api_tokens.py and its modules are
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # where api_tokens.py and its modules are
 
 from postgres_server import find_program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+
+HERE = Path(__file__).resolve().parent
 
 MACHINES = {"worker-1": ("token-a", "token-d"), "worker-2": ("token-b", "token-c")}
 """The tokens that each machine has. Those of the second one have together half the quota of the first one's."""

@@ -28,7 +28,9 @@ def lines_of(program: str) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize(("program", "most"), [("worker_dramatiq.py", 20), ("worker_pgqueuer.py", 20), ("submit.py", 5)])
+@pytest.mark.parametrize(
+    ("program", "most"), [("worker_dramatiq.py", 20), ("worker_pgqueuer.py", 20), ("submit.py", 5)]
+)
 def test_programs_are_short(program: str, most: int) -> None:
     assert 1 < lines_of(program) <= most
 

@@ -19,7 +19,7 @@ from .._model.errors import PoolClosedError
 from ..engines import Ending
 from ..engines._under_way import UnderWay
 from ._actor import decoded, letter_of
-from ._history import NOTHING, OVERSTAYED, SUSPECT
+from ._history import OVERSTAYED, SUSPECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class Consumption:
     Arguments:
       pool: runs the jobs.
       actors: by their names.
-      open_queries: called in the event loop; returns PgQueuer's queries, and what knows the histories of jobs.
+      open_queries: called in the event loop; returns PgQueuer's queries, which know the histories of jobs.
       suspects: decides about jobs that come after a crash.
       letter: the entrypoint that gets dead jobs, or None to hold them in the queue.
       max_overstays: how often a job may overstay.
@@ -60,7 +60,7 @@ class Consumption:
         self,
         pool: Pool[Any] | SlotPool,
         actors: Mapping[str, PoolActor[..., Any]],
-        open_queries: Callable[[], tuple[Any, Any]],
+        open_queries: Callable[[], Any],
         *,
         suspects: Suspects,
         letter: str | None,
@@ -74,7 +74,6 @@ class Consumption:
         self._max_overstays = max_overstays
         self._redeliver_after = timedelta(seconds=redeliver_after)
         self._under_way = UnderWay(pool)
-        self._histories: dict[int, History] = {}
         self._running = threading.Event()
         # Why the worker has ended by itself.
         self.error: BaseException | None = None
@@ -151,11 +150,8 @@ class Consumption:
 
     async def _serve(self, jobs: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queries, self._history = self._open_queries()
+        self._queries = self._open_queries()
         manager = self._manager = QueueManager(self._queries)
-        self._dequeue = self._queries.dequeue
-        # So that each batch comes with its histories.
-        self._queries.dequeue = self._dequeue_with_history
         for name, actor in self._actors.items():
             parameters = EntrypointExecutorParameters(
                 concurrency_limit=0, func=actor.fn, on_failure="hold" if self._letter is None else "delete"
@@ -173,15 +169,9 @@ class Consumption:
             if (close := getattr(self._queries.driver, "close", None)) is not None:
                 await close()
 
-    async def _dequeue_with_history(self, **options: Any) -> list[Job]:
-        jobs: list[Job] = await self._dequeue(**options)
-        if jobs:
-            self._histories.update(await self._history.of([job.id for job in jobs]))
-        return jobs
-
     async def perform(self, actor: PoolActor[..., Any], job: Job) -> None:
         """Run a job in the pool; return if it is done, or raise what PgQueuer makes of it."""
-        history = self._histories.pop(job.id, NOTHING)
+        history: History = self._queries.history_of(job.id)
         if self._under_way.is_ending:
             _give_back(0.0, "the process ends")
         verdict = self._suspects.admit(job.id, history.crashes)

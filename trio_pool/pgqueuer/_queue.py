@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import psycopg
 import trio
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
-from pgqueuer.queries import Queries
 
 from .._policies import validate
 from ..engines import Suspects
@@ -16,7 +15,7 @@ from ..engines._jobs import JobMaker, at_once, check_fit, mention_idle_places
 from ._actor import PoolActor, Submitter
 from ._consumption import Consumption
 from ._driver import Driver
-from ._history import LoggedHistory
+from ._history import HistoryQueries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -222,6 +221,5 @@ class PoolQueue:
         if consumption.error is not None:
             raise consumption.error
 
-    def _open_queries(self) -> tuple[Queries, LoggedHistory]:
-        driver = Driver(self._conninfo)
-        return Queries(driver), LoggedHistory(driver)
+    def _open_queries(self) -> HistoryQueries:
+        return HistoryQueries(Driver(self._conninfo))

@@ -15,7 +15,7 @@ from trio_pool.pgqueuer import PoolQueue
 from trio_pool.pgqueuer._history import OVERSTAYED, History
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from trio_pool import Pool
 
@@ -48,8 +48,8 @@ class Tables(InMemoryQueries):
             self.overstays[job.id] = self.overstays.get(job.id, 0) + 1
         await super().retry_job(job, timedelta(0), traceback_record)
 
-    async def of(self, ids: Iterable[int]) -> Mapping[int, History]:
-        return {each: History(self.crashes.get(each, 0), self.overstays.get(each, 0)) for each in ids}
+    def history_of(self, job: int) -> History:
+        return History(self.crashes.get(job, 0), self.overstays.get(job, 0))
 
     def jobs(self, *states: str) -> list[tuple[str, bytes | None]]:
         """The entrypoints and payloads of the jobs in these states."""
@@ -70,7 +70,7 @@ class MemoryQueue(PoolQueue):
         untyped._submitter = self
 
     def _open_queries(self) -> Any:
-        return self.tables, self.tables
+        return self.tables
 
     def enqueue(self, name: str, payload: bytes, priority: int, delay: float) -> int:
         [job] = asyncio.run(self.tables.enqueue(name, payload, priority))

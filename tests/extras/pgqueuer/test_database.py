@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from trio_pool.pgqueuer import PoolQueue, _actor, _driver, _queue
-from trio_pool.pgqueuer._history import OVERSTAYED, SUSPECT, History, LoggedHistory
+from trio_pool.pgqueuer._history import History, HistoryQueries
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -280,21 +282,37 @@ def test_what_waits_for_the_database_fails_once_it_is_given_up(
     asyncio.run(main())
 
 
-def test_the_history_of_jobs_is_read_for_a_whole_batch(database: Database, driver: type[_driver.Driver]) -> None:
+def test_jobs_come_with_their_histories(database: Database, driver: type[_driver.Driver]) -> None:
+    now = datetime.now(timezone.utc)
+    row: dict[str, Any] = dict.fromkeys(("created", "updated", "heartbeat", "execute_after"), now)
+    row |= {"id": 3, "priority": 0, "status": "picked", "entrypoint": "fetch", "payload": b"[[], {}]"}
+    row |= {"attempts": 0, "queue_manager_id": None, "slot": None, "headers": None}
+
     async def main() -> None:
         used = driver("postgresql://")
-        database.answers = [[{"job_id": 3, "crashes": 2, "overstays": 1}]]
-        assert await LoggedHistory(used).of([3, 4]) == {3: History(2, 1)}
+        queries = HistoryQueries(used)
+        database.answers = [
+            [{**row, "crashes": 2, "overstays": 1}, {**row, "id": 4, "crashes": 0, "overstays": 0}],
+        ]
+        limits: Any = {"fetch": None}
+        manager: Any = uuid4()
+        jobs = await queries.dequeue(2, limits, manager, 8, timedelta(seconds=9))
+        assert [job.id for job in jobs] == [3, 4]
+        assert [queries.history_of(number) for number in (3, 4, 3)] == [History(2, 1), History(), History()]
         await used.close()
 
     asyncio.run(main())
-    assert [args for _, args in database.asked] == [([3, 4], SUSPECT, f"{OVERSTAYED}%")]
+
+
+def test_a_statement_of_another_version_is_refused() -> None:
+    anything: Any = None
+    with pytest.raises(RuntimeError, match="this version of PgQueuer is unknown"):
+        HistoryQueries(anything)._with_history("SELECT 1")
 
 
 def test_a_queue_opens_its_own_driver() -> None:
     async def main() -> None:
-        queries, history = PoolQueue("postgresql://")._open_queries()
-        assert queries.driver is history._driver
+        assert isinstance(PoolQueue("postgresql://")._open_queries().driver, _driver.Driver)
 
     asyncio.run(main())
 
