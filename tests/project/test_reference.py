@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,8 @@ import attrs
 import pytest
 
 import trio_pool
+import trio_pool.dramatiq
+import trio_pool.engines
 import trio_pool.otel
 import trio_pool.planning
 import trio_pool.rich
@@ -26,8 +30,19 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.rst"
 
 MODULES: dict[str, ModuleType] = {
     module.__name__: module
-    for module in (trio_pool, trio_pool.otel, trio_pool.planning, trio_pool.rich, trio_pool.testing, trio_pool.timeline)
+    for module in (
+        trio_pool,
+        trio_pool.dramatiq,
+        trio_pool.engines,
+        trio_pool.otel,
+        trio_pool.planning,
+        trio_pool.rich,
+        trio_pool.testing,
+        trio_pool.timeline,
+    )
 }
+if find_spec("pgqueuer") is not None:  # which is for CPython alone
+    MODULES["trio_pool.pgqueuer"] = importlib.import_module("trio_pool.pgqueuer")
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dramatiq
 from dramatiq.middleware import MiddlewareError, SkipMessage
@@ -12,7 +12,12 @@ from dramatiq.middleware import MiddlewareError, SkipMessage
 if TYPE_CHECKING:
     from dramatiq.broker import MessageProxy
 
-    from ._queue import PoolQueue
+    from ._actor import PoolActor
+
+    class Buries(Protocol):
+        """What can send a message to the dead letters."""
+
+        def bury(self, message: MessageProxy, reason: str) -> bool: ...
 
 
 class DeadJob(Exception):
@@ -40,12 +45,14 @@ class Deliveries(dramatiq.Middleware):
     It stands before the broker's other middleware, so it has the last word on a message.
 
     Attributes:
-      queues: the pools' queues of the broker.
+      declared: the actors of each pool's queue of the broker.
+      consumptions: those pools' queues that are being consumed.
       in_hand: the broker's identifiers of messages between their start and their acknowledgment.
     """
 
     def __init__(self) -> None:
-        self.queues: list[PoolQueue] = []
+        self.declared: list[list[PoolActor[..., Any]]] = []
+        self.consumptions: list[Buries] = []
         self.in_hand: set[Any] = set()
         self._local = threading.local()
 
@@ -71,7 +78,7 @@ class Deliveries(dramatiq.Middleware):
     # Called by dramatiq.
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: object) -> None:
-        if not any(queue._consumption is not None for queue in self.queues):
+        if not self.consumptions:
             raise MiddlewareError(
                 "this broker has actors for a pool, but this worker has no pool: start a program that enters "
                 "PoolQueue.consume() with python, not with dramatiq's command line"
@@ -104,10 +111,8 @@ class Deliveries(dramatiq.Middleware):
 
     def before_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         if message.actor_name not in broker.get_declared_actors():
-            for queue in self.queues:
-                if queue._consumption is not None:
-                    queue._consumption.bury(message, f"there is no actor {message.actor_name!r} here")
-                    return
+            for consumption in self.consumptions[:1]:
+                consumption.bury(message, f"there is no actor {message.actor_name!r} here")
 
     def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         self.in_hand.discard(_id_of(message))

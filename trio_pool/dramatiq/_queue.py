@@ -78,7 +78,7 @@ class PoolQueue:
         self._actors: list[PoolActor[..., Any]] = []
         self._consumption: Consumption | None = None
         self._deliveries = Deliveries.of(broker)
-        self._deliveries.queues.append(self)
+        self._deliveries.declared.append(self._actors)
 
     @overload
     def actor(self, fn: Callable[Concatenate[Any, P], Awaitable[V]], /) -> PoolActor[P, V]: ...
@@ -212,6 +212,7 @@ class PoolQueue:
         )
         worker.queue_prefetch = prefetch
         left = 0.0
+        self._deliveries.consumptions.append(consumption)
         try:
             try:
                 await consumption.begin(worker)
@@ -220,14 +221,15 @@ class PoolQueue:
             finally:
                 await consumption.end(left)
         finally:
+            self._deliveries.consumptions.remove(consumption)
             self._consumption = None
 
     def _queue_names(self) -> set[str] | None:
         """The queues whose messages this process takes, None for all: not those of other pools' queues."""
-        others = [queue for queue in self._deliveries.queues if queue is not self]
+        others = [actors for actors in self._deliveries.declared if actors is not self._actors]
         if not others:
             return None
-        foreign = {actor for queue in others for actor in queue._actors}
+        foreign = {actor for actors in others for actor in actors}
         return {actor.queue_name for actor in self._broker.actors.values() if actor not in foreign}
 
     def _perform(self, actor: PoolActor[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

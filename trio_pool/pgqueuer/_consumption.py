@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,6 +76,9 @@ class Consumption:
         self._redeliver_after = timedelta(seconds=redeliver_after)
         self._under_way = UnderWay(pool)
         self._running = threading.Event()
+        # The waiters of futures that are done, and whether the loop is about to look at them.
+        self._done: deque[asyncio.Future[None]] = deque()
+        self._is_waking = False
         # Why the worker has ended by itself.
         self.error: BaseException | None = None
 
@@ -195,8 +199,9 @@ class Consumption:
         future: Future[Any] | None = None
         try:
             future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
-            return Ending("done", await asyncio.wrap_future(future))
-        except asyncio.CancelledError:  # the future is cancelled, by `UnderWay.cut` or with this task
+            await self._wait_for(future)
+            return Ending("done", future.result())
+        except asyncio.CancelledError:  # as the loop ends
             return Ending("returned", reason="the process ends")
         except Exception as error:
             if isinstance(error, PoolClosedError):
@@ -205,6 +210,32 @@ class Consumption:
         finally:
             if future is not None:
                 self._under_way.forget(future)
+
+    async def _wait_for(self, future: Any) -> None:
+        """Wait until a future is done, as `asyncio.wrap_future` does at a higher price."""
+        waiter = self._loop.create_future()
+
+        def done(_: object) -> None:
+            self._done.append(waiter)
+            if not self._is_waking:
+                # One for all that are done by the time that the loop gets to it.
+                self._is_waking = True
+                self._call_in_loop(self._wake)
+
+        future.expect_reader()
+        future.add_done_callback(done)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        while self._done:
+            waiter = self._done.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _bury(self, job: Job, reason: str) -> NoReturn:
         """Write a dead job where it is kept."""
