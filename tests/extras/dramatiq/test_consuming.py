@@ -247,3 +247,19 @@ async def test_a_job_that_has_just_been_sent_is_cut_as_well(queue: PoolQueue, br
         queue._consumption._under_way.is_cut = True
         await until(lambda: calls.starts or numbers(broker))
     assert (calls.ends, numbers(broker)) == ([], [1])
+
+
+async def test_a_message_that_comes_after_the_end_has_begun_goes_back(queue: PoolQueue, broker: Stub) -> None:
+    calls = Calls(queue)
+    returned = threading.Event()
+    async with open_pool(["a"]) as pool, queue.consume(pool, threads=1, prefetch=1):
+        assert queue._consumption is not None
+        queue._consumption._under_way.is_ending = True
+        calls.actor.send(1)
+
+        def enqueue(message: object, *, delay: int | None = None) -> None:
+            returned.set()
+
+        vars(broker)["enqueue"] = enqueue
+        await trio.to_thread.run_sync(returned.wait)
+    assert calls.starts == []

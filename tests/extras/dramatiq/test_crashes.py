@@ -9,6 +9,7 @@ import dramatiq
 import pytest
 import trio
 
+from tests.actors import works
 from tests.extras.dramatiq.fake_redis import FakeRedis, RedisBroker
 from tests.extras.dramatiq.stub import Stub, consuming, processed, until
 from trio_pool import HandBack, open_pool
@@ -331,3 +332,38 @@ async def test_a_broker_that_can_not_be_reached_at_the_end_does_not_keep_the_blo
     assert "dramatiq's worker did not stop well: ConnectionError: away" in caplog.text
     broker.errors = []
     stop_well()
+
+
+# What is left over
+
+
+def test_at_most_so_many_keys_are_deleted_at_once(starts: RedisStarts, redis: FakeRedis) -> None:
+    for number in range(150):
+        redis.counts[f"mine:starts:{number}"] = 1
+        starts.end(str(number), at_once=False)
+    starts.begin("other")
+    assert len(redis.counts) == 150 - 64 + 1
+    starts.flush()
+    assert redis.counts == {"mine:starts:other": 1}
+
+
+def test_without_a_pool_an_unknown_message_is_left_to_dramatiq(broker: RedisBroker) -> None:
+    message: Any = dramatiq.Message
+    Deliveries.of(broker).before_nack(broker, dramatiq.broker.MessageProxy(message("default", "gone", (), {}, {})))
+
+
+async def test_a_worker_whose_consumers_have_never_reached_the_broker_ends_at_once(
+    broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dramatiq.worker, "CONSUMER_RESTART_DELAY_SECS", 0.01)
+    queue = PoolQueue(broker)
+    queue.actor(actor_name="work")(works)
+    tried = threading.Event()
+
+    def consume(*args: object, **options: object) -> None:
+        tried.set()
+        raise dramatiq.errors.ConnectionClosed("away")
+
+    monkeypatch.setattr(broker, "consume", consume)
+    async with open_pool(["a"]) as pool, queue.consume(pool, threads=1):
+        await trio.to_thread.run_sync(tried.wait)

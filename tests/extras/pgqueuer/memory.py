@@ -27,6 +27,7 @@ class Tables(InMemoryQueries):
       returned: the seconds and the reasons of all jobs that went back.
       crashes: how often a process has died with a job, by its identifier; the test says so.
       error: what is raised when the worker asks for jobs.
+      is_held: whether it gets none.
     """
 
     def __init__(self) -> None:
@@ -35,10 +36,13 @@ class Tables(InMemoryQueries):
         self.crashes: dict[int, int] = {}
         self.overstays: dict[int, int] = {}
         self.error: Exception | None = None
+        self.is_held = False
 
     async def dequeue(self, *args: Any, **options: Any) -> Any:
         if self.error is not None:
             raise self.error
+        if self.is_held:
+            return []
         return await super().dequeue(*args, **options)
 
     async def retry_job(self, job: Any, delay: timedelta, traceback_record: Any) -> None:

@@ -268,3 +268,16 @@ async def test_arguments_of_consume_are_checked(queue: MemoryQueue) -> None:
             queue.consume(pool, grace=-1)
         with pytest.raises(TypeError, match="doesn't fit the pool: declare it with resource=False"):
             queue.consume(slots)
+
+
+async def test_a_job_that_comes_after_the_end_has_begun_goes_back(queue: MemoryQueue) -> None:
+    calls = Calls(queue)
+    calls.actor.send(1)
+    queue.tables.is_held = True
+    async with open_pool(["a"]) as pool, queue.consume(pool):
+        assert queue._consumption is not None
+        queue._consumption._under_way.is_ending = True
+        queue.tables.is_held = False
+        await until(lambda: queue.tables.returned)
+    assert calls.starts == []
+    assert queue.tables.returned[0] == (0.0, "the process ends")
