@@ -151,9 +151,10 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def cluster(session: nox.Session) -> None:
-    """Run the tests of the fleet of workers, against a broker and with processes that are killed."""
+    """Run the tests of fleets of workers, against brokers and with processes that are killed."""
     session.install(".", *group("cluster"))
-    session.run("pytest", *(session.posargs or ["tests/cluster"]))
+    # They mostly wait, for brokers that are away and processes that are gone.
+    session.run("pytest", *(session.posargs or ["-n3", "tests/cluster"]))
 
 
 @nox.session(python=NEWEST)

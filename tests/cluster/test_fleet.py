@@ -1,243 +1,117 @@
-"""Jobs that go to worker processes over a broker are each done, whatever ends a worker, and dead ones are kept."""
+"""Each job is done, or dead for a reason of its own, whatever kills workers, stops the broker or ends the process."""
 
 from __future__ import annotations
 
-import json
 import signal
-import sysconfig
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pytest
-import trio
-
-from tests.cluster.client import LONG, Client, connect
-from tests.cluster.gate import BODY, Gate
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Awaitable, Callable
-    from types import ModuleType
+    from tests.cluster.fleet import Fleet
 
-    from tests.cluster.conftest import StartWorker
-
-STDLIB = Path(sysconfig.get_path("stdlib"))
+POISON, BYSTANDER, FAILS, RETURNED, UNWRITABLE = 901, 902, 903, 904, 905
+GOOD = range(200)
 
 
-@pytest.fixture
-def sources(submit: ModuleType) -> list[tuple[str, str]]:
-    """200 files of the standard library."""
-    return [(source.path, source.sha256) for source in submit.list_sources(200)]
+def test_of_200_jobs_among_bad_ones_and_killed_workers_each_is_done_and_only_the_bad_are_dead(fleet: Fleet) -> None:
+    fleet.keep_alive(2)
+    # PgQueuer keeps no results, so there a result that can't be written is as good as any.
+    dead = {POISON, FAILS, UNWRITABLE} if fleet.keeps_results else {POISON, FAILS}
+    done = {*GOOD, BYSTANDER, RETURNED, UNWRITABLE}
+    # Two programs submit at the same time. The bystander is under way when the poison first kills its process.
+    bad = [(POISON, "poison", 0.3), (BYSTANDER, "good", 3.0), (FAILS, "fails"), (RETURNED, "returned")]
+    first = [(number, "good", 0.05) for number in GOOD[:100]]
+    second = [(number, "good", 0.05) for number in GOOD[100:]]
+    programs = [
+        fleet.submit(*first[:20], *bad, *first[20:], wait=False),
+        fleet.submit(*second, (UNWRITABLE, "unwritable"), wait=False),
+    ]
+    fleet.wait_until(lambda: len(fleet.log.numbers("end")) > 20)
+    victim = next(worker for worker in fleet.workers if worker.poll() is None)
+    victim.send_signal(signal.SIGKILL)
+
+    def is_over() -> bool:
+        fleet.keep_alive(2)
+        return done <= set(fleet.log.numbers("end")) and dead <= fleet.dead().keys()
+
+    fleet.wait_until(is_over, lambda: (done - set(fleet.log.numbers("end")), dead - fleet.dead().keys()))
+    ends = [fleet.end(worker) for worker in fleet.workers if worker.poll() is None]
+
+    assert [program.wait() for program in programs] == [0, 0]
+    assert ends == [0, 0]
+    assert victim.wait() == -signal.SIGKILL
+    assert fleet.dead().keys() == dead
+    assert "its process has died 3 times" in fleet.dead()[POISON]
+    assert "ValueError: no luck" in fleet.dead()[FAILS]
+    starts = Counter(fleet.log.numbers("start"))
+    assert starts[POISON] == 3
+    assert starts[FAILS] == 2  # the attempts of the pool, and no more of the engine
+    assert starts[RETURNED] >= 2
 
 
-def sizes(sources: list[tuple[str, str]]) -> list[tuple[str, int]]:
-    return [(path, (STDLIB / path).stat().st_size) for path, _ in sources]
+def test_what_is_under_way_at_sigterm_ends_in_the_time_of_grace_and_what_waits_is_done_elsewhere(fleet: Fleet) -> None:
+    worker = fleet.start_worker(grace=20, heartbeat=30)
+    fleet.submit(*[(number, "good", 1.0) for number in range(12)])
+    fleet.wait_until(lambda: len(fleet.log.numbers("start")) >= 4)
+    assert fleet.end(worker) == 0
+    done = set(fleet.log.numbers("end"))
+    began = time.monotonic()
+    assert 4 <= len(done) < 12
+
+    fleet.start_worker(heartbeat=30)
+    fleet.wait_for("end", range(12))
+
+    assert time.monotonic() - began < 25  # it was returned, and not found after 30 seconds
+    assert set(Counter(fleet.log.numbers("start")).values()) == {1}
 
 
-async def poll(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until what is known of the fleet, which nobody tells by himself, is as it should be."""
-    while True:
-        if await condition():
-            return
-        await trio.sleep(0.02)
+def test_what_takes_longer_than_the_grace_is_returned_at_once_and_counts_as_no_crash(fleet: Fleet) -> None:
+    worker = fleet.start_worker(grace=0.3, heartbeat=30)
+    fleet.submit(*[(number, "good", 3.0) for number in range(3)])
+    fleet.wait_for("start", range(3))
+    assert fleet.end(worker) == 0
+    assert fleet.log.numbers("end") == []
+    began = time.monotonic()
+
+    fleet.start_worker(heartbeat=30)
+    fleet.wait_for("end", range(3))
+
+    # All three at the same time: suspects of a crash would go one after the other.
+    assert time.monotonic() - began < 25
+    assert Counter(fleet.log.numbers("start")) == {0: 2, 1: 2, 2: 2}
 
 
-async def end(worker: subprocess.Popen[str]) -> int:
-    """The exit code of a process that ends by itself, or has been told to."""
-    return await trio.to_thread.run_sync(lambda: worker.wait(LONG))
+def test_a_broker_that_is_away_for_five_seconds_loses_no_job(fleet: Fleet) -> None:
+    fleet.keep_alive(2, heartbeat=10)
+    fleet.submit(*[(number, "good", 0.2) for number in range(80)])
+    fleet.wait_until(lambda: len(fleet.log.numbers("end")) > 8)
+    fleet.broker.stop()
+    time.sleep(5.0)
+    fleet.broker.start()
+    fleet.wait_for("end", range(80))
+
+    assert [fleet.end(worker) for worker in fleet.workers] == [0, 0]
+    assert fleet.dead() == {}
 
 
-async def next_call(gate: Gate) -> str:
-    return await trio.to_thread.run_sync(lambda: gate.calls.get(timeout=LONG))
+def test_workers_wait_for_a_broker_that_is_not_there_at_the_start(idle_fleet: Fleet) -> None:
+    worker = idle_fleet.start_worker()
+    idle_fleet.broker.start()
+    try:
+        idle_fleet.submit(*[(number,) for number in range(5)])
+        idle_fleet.wait_for("end", range(5))
+        assert idle_fleet.end(worker) == 0
+    finally:
+        idle_fleet.broker.stop()
 
 
-async def read_until(worker: subprocess.Popen[str], words: str) -> None:
-    """Read what it logs until these words come."""
-    assert worker.stderr is not None
-    while True:
-        line = await trio.to_thread.run_sync(worker.stderr.readline)
-        assert line, f"ended without {words!r}"
-        if words in line:
-            return
-
-
-async def read_dead(client: Client, rules: ModuleType, job: str) -> dict[str, Any]:
-    """What is kept of a dead job, once it is there."""
-    assert (await client.engine.result_by_id(f"dead-{job}")).success
-    letters = await client.engine.redis.hgetall(rules.DEAD)
-    return dict(json.loads(letters[job]))
-
-
-async def test_200_jobs_over_two_workers_have_each_the_right_result_and_none_is_done_twice(
-    broker: str,
-    api: str,
-    start_worker: StartWorker,
-    submit: ModuleType,
-    fleet: ModuleType,
-    sources: list[tuple[str, str]],
-) -> None:
-    workers = [start_worker("one", "token-a", "token-d", api=api), start_worker("two", "token-b", "token-c", api=api)]
-    async with connect(submit, broker, waiters=200) as client:
-        results = await client.wait_for(await client.enqueue_sources(sources))
-        for worker in workers:
-            worker.terminate()
-        codes = [await end(worker) for worker in workers]
-        accounts = await fleet.read_accounts(client.engine)
-
-    assert [(result.result["path"], result.result["size"]) for result in results] == sizes(sources)
-    assert codes == [0, 0]
-    assert fleet.count_files(accounts) == 200
-    assert {result.result["machine"] for result in results} == {"one", "two"} == accounts.keys()
-
-
-async def test_jobs_of_a_worker_that_is_killed_in_the_middle_are_done_by_the_other(
-    broker: str,
-    api: str,
-    start_worker: StartWorker,
-    submit: ModuleType,
-    fleet: ModuleType,
-    sources: list[tuple[str, str]],
-) -> None:
-    start_worker("one", "token-a", "token-d", api=api, idle_timeout="2")
-    victim = start_worker("two", "token-b", "token-c", api=api, idle_timeout="2")
-    async with connect(submit, broker, waiters=200) as client:
-        jobs = await client.enqueue_sources(sources[:120])
-
-        async def both_have_begun() -> bool:
-            accounts = await fleet.read_accounts(client.engine)
-            return len(accounts) == 2 and all(fleet.count_files({name: accounts[name]}) > 5 for name in accounts)
-
-        await poll(both_have_begun)
-        victim.kill()
-        results = await client.wait_for(jobs)
-        redelivered = await fleet.read_redeliveries(client.engine)
-
-    assert [(result.result["path"], result.result["size"]) for result in results] == sizes(sources[:120])
-    assert await end(victim) == -signal.SIGKILL
-    assert redelivered
-    assert max(result.tries for result in results) > 1
-
-
-async def test_a_worker_finishes_the_job_under_way_at_sigterm_takes_no_more_and_exits_with_0(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType
-) -> None:
-    worker = start_worker("one", "token-a", api=gate.url)
-    async with connect(submit, broker) as client:
-        [job] = await client.enqueue("under-way.py")
-        await next_call(gate)
-        worker.terminate()
-        await read_until(worker, "received signal SIGTERM")
-        [late] = await client.enqueue("late.py")
-        gate.opened.set()
-        [result] = await client.wait_for([job])
-        code = await end(worker)
-        status: object = await late.status()
-
-    assert (result.result["path"], result.result["size"], result.tries) == ("under-way.py", len(BODY), 1)
-    assert code == 0
-    assert status == "queued"
-
-
-async def test_a_job_that_the_period_of_grace_is_too_short_for_is_done_by_another_worker_and_counts_as_no_crash(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType, fleet: ModuleType
-) -> None:
-    worker = start_worker("one", "token-a", api=gate.url, idle_timeout="20")  # so long may it stay
-    async with connect(submit, broker) as client:
-        [job] = await client.enqueue("slow.py")
-        await next_call(gate)
-        worker.terminate()
-        code = await end(worker)
-        gate.opened.set()
-        start_worker("two", "token-a", api=gate.url, idle_timeout="20")
-        [result] = await client.wait_for([job])
-        redelivered = await fleet.read_redeliveries(client.engine)
-
-    assert code == 0
-    assert (result.result["machine"], result.tries, redelivered) == ("two", 2, [])
-
-
-async def test_a_failing_job_and_one_with_wrong_arguments_reach_the_dead_letter_and_the_worker_lives_on(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType, rules: ModuleType
-) -> None:
-    gate.opened.set()
-    worker = start_worker("one", "token-a", api=gate.url)
-    async with connect(submit, broker) as client:
-        [failing] = await client.enqueue("missing.py")
-        poison = await client.engine.enqueue_unsafe("fetch_file", ["no", "path"], {"no": "digest"}, None)
-        [good] = await client.enqueue("good.py")
-        results = await client.wait_for([failing, poison, good])
-        dead = [await read_dead(client, rules, job.id) for job in (failing, poison)]
-
-    assert [result.success for result in results] == [False, False, True]
-    assert dead[0]["args"] == list(failing.args)
-    assert "404" in dead[0]["reason"]
-    assert dead[1]["args"] == [["no", "path"], {"no": "digest"}, None]
-    assert dead[1]["reason"].startswith("TypeError: ")
-    assert "404" in str(results[0].exception)
-    assert worker.poll() is None
-
-
-async def test_a_job_that_every_worker_dies_of_reaches_the_dead_letter_and_the_next_worker_lives_on(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType, rules: ModuleType
-) -> None:
-    async with connect(submit, broker) as client:
-        [deadly] = await client.enqueue("deadly.py")
-        for number in range(rules.MAX_CRASHES):
-            victim = start_worker(f"victim-{number}", "token-a", api=gate.url, idle_timeout="1")
-            await next_call(gate)
-            victim.kill()
-        gate.opened.set()
-        survivor = start_worker("survivor", "token-a", api=gate.url, idle_timeout="1")
-        [result] = await client.wait_for([deadly])
-        dead = await read_dead(client, rules, deadly.id)
-        [good] = await client.wait_for(await client.enqueue("good.py"))
-
-    assert not result.success
-    assert dead["args"] == list(deadly.args)
-    assert f"crashes={rules.MAX_CRASHES}" in dead["reason"]
-    assert good.success
-    assert survivor.poll() is None
-
-
-async def test_a_job_that_has_to_wait_long_goes_back_and_comes_again_and_its_worker_stops_when_its_parent_has_gone(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType, fleet: ModuleType
-) -> None:
-    gate.retry_after = "1"
-    worker = start_worker("one", "token-a", api=gate.url, longest_wait="0.5")
-    async with connect(submit, broker) as client:
-        [job] = await client.enqueue("patient.py")
-        await next_call(gate)
-        gate.retry_after = ""
-        gate.opened.set()
-        [result] = await client.wait_for([job])
-        assert worker.stdin is not None
-        worker.stdin.close()
-        code = await end(worker)
-        accounts = await fleet.read_accounts(client.engine)
-        redelivered = await fleet.read_redeliveries(client.engine)
-
-    assert (result.success, result.tries) == (True, 2)
-    assert code == 0
-    assert accounts["one"].handed_back == 1
-    assert redelivered == []
-
-
-async def test_a_hundred_results_can_be_waited_for_at_once(
-    broker: str, gate: Gate, start_worker: StartWorker, submit: ModuleType
-) -> None:
-    gate.opened.set()
-    async with connect(submit, broker, waiters=100) as client, trio.open_nursery() as nursery:
-        jobs = await client.enqueue(*(f"{number}.py" for number in range(100)))
-        results: list[Any] = []
-
-        async def wait() -> None:
-            results.extend(await client.wait_for(jobs))
-
-        async def all_listen() -> bool:
-            return len(await client.engine.redis.pubsub_channels()) == 100
-
-        nursery.start_soon(wait)
-        await poll(all_listen)  # for no worker has started
-        start_worker("one", "token-a", "token-b", api=gate.url)
-
-    assert [result.result["path"] for result in results] == [job.args[0] for job in jobs]
+def test_a_worker_ends_while_the_broker_is_away(fleet: Fleet) -> None:
+    worker = fleet.start_worker(grace=0.2, heartbeat=2)
+    fleet.submit((1, "good", 2.0))
+    fleet.wait_for("start", [1])
+    fleet.broker.stop()
+    assert fleet.end(worker) == 0
+    fleet.broker.start()
+    fleet.start_worker()
+    fleet.wait_for("end", [1])

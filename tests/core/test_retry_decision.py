@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import make_job
-from trio_pool import DeadReason, Discard, GiveUp, ResourceBroken, RetryAfter, RetryPolicy
+from trio_pool import DeadReason, Discard, GiveUp, HandBack, ResourceBroken, RetryAfter, RetryPolicy
 from trio_pool._basics.error_text import Words, worded
 from trio_pool._core.retry_decision import Die, Drop, Retry, Verdict, control_of, judge
 from trio_pool._model.setback import Setback
@@ -163,6 +163,11 @@ def test_discard_drops_the_job(reason: str, words: str) -> None:
     assert verdict_on(Discard(reason)) == Verdict(Drop(words))
 
 
+@pytest.mark.parametrize(("reason", "words"), [("", "handed back for 9 s"), ("gone", "gone")])
+def test_hand_back_drops_the_job_and_says_for_how_long(reason: str, words: str) -> None:
+    assert verdict_on(HandBack(9, reason)) == Verdict(Drop(words, 9.0))
+
+
 def test_a_broken_resource_is_a_failure_like_any_other_and_opened_anew() -> None:
     assert verdict_on(ResourceBroken("gone")) == Verdict(Retry(2.0, "any", False, True), broken=True, is_failure=True)
 
@@ -275,9 +280,9 @@ def test_a_delay_that_raises_makes_the_job_dead() -> None:
 # Groups.
 
 CONTROLS = st.sampled_from(
-    [GiveUp("1"), Discard("2"), ResourceBroken("3"), ResourceBroken("3", counts=False), RetryAfter(4), RetryAfter(5)]
+    [GiveUp("1"), Discard("2"), HandBack(6), ResourceBroken("3"), ResourceBroken("3", counts=False), RetryAfter(4)]
 )
-STRENGTH = ("GiveUp", "Discard", "ResourceBroken", "RetryAfter")
+STRENGTH = ("GiveUp", "Discard", "HandBack", "ResourceBroken", "RetryAfter")
 
 
 @given(st.lists(CONTROLS, min_size=1, max_size=6))

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.bad_values import BAD_SECONDS, INF, NAN, bad_counts, says
-from trio_pool import Discard, GiveUp, RetryAfter, RetryPolicy
+from trio_pool import Discard, GiveUp, HandBack, RetryAfter, RetryPolicy
 from trio_pool._policies.circuit_breaker import CircuitBreaker
 from trio_pool._policies.hedge import Hedge
 from trio_pool._policies.rate_limit import RateLimit
@@ -393,7 +393,13 @@ def test_an_unknown_placement_of_retry_after() -> None:
         any_pause(1, placement="elsewhere")
 
 
-@pytest.mark.parametrize("kind", [GiveUp, Discard])
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan])
+def test_a_job_is_handed_back_for_a_finite_time(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^delay must (not )?be "):
+        HandBack(value)
+
+
+@pytest.mark.parametrize("kind", [GiveUp, Discard, partial(HandBack, 1)])
 @pytest.mark.parametrize("value", [None, 5, ValueError("no")])
 def test_a_reason_is_a_text(kind: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^reason must be a str, got "):

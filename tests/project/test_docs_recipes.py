@@ -162,7 +162,7 @@ def test_a_key_that_hangs_and_pauses_of_unknown_length_cost_no_page(capsys: pyte
     assert service.calls["basil"] > 3
 
 
-@pytest.mark.parametrize("name", ["cpu", "message_queue"])
+@pytest.mark.parametrize("name", ["cpu"])
 def test_recipe_in_a_process_of_its_own_prints_what_is_shown(name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(RECIPES / f"{name}.py")],

@@ -35,17 +35,22 @@ def imports_of(module: str, source: str) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {foreign(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
             origin = ".".join([*base, *filter(None, [node.module])])
             if not node.level:
-                found.add(origin)
+                found.add(foreign(origin))
                 continue
             for alias in node.names:
                 inner = f"{origin}.{alias.name}" if origin else alias.name
                 found.add(inner if inner in MODULES else origin)
     return found
+
+
+def foreign(name: str) -> str:
+    """The name of a package of others', told apart from an extra that is named after it."""
+    return f"{name} of others" if name.partition(".")[0] in MODULES else name
 
 
 IMPORTS = {module: imports_of(module, path.read_text(encoding="utf-8")) for module, path in MODULES.items()}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pickle
 import traceback
+from importlib.util import find_spec
 from types import FunctionType, ModuleType
 from typing import Any, cast
 
 import pytest
 
 import trio_pool
+import trio_pool.dramatiq
+import trio_pool.engines
 import trio_pool.journal
 import trio_pool.otel
 import trio_pool.planning
@@ -22,6 +26,8 @@ from trio_pool import JobFailedError, open_pool
 
 MODULES = [
     trio_pool,
+    trio_pool.dramatiq,
+    trio_pool.engines,
     trio_pool.journal,
     trio_pool.otel,
     trio_pool.planning,
@@ -29,6 +35,8 @@ MODULES = [
     trio_pool.testing,
     trio_pool.timeline,
 ]
+if find_spec("pgqueuer") is not None:  # which is for CPython alone
+    MODULES.append(importlib.import_module("trio_pool.pgqueuer"))
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__ if name != "__version__"]
 every_one = pytest.mark.parametrize(
     ("module", "name"), PUBLIC, ids=[f"{module.__name__}.{name}" for module, name in PUBLIC]
@@ -66,7 +74,7 @@ def test_it_is_pickled_by_that_name(module: ModuleType, name: str) -> None:
     assert pickle.loads(text.encode()) is thing
 
 
-@pytest.mark.parametrize("kind", CLASSES.values(), ids=lambda kind: kind.__qualname__)
+@pytest.mark.parametrize("kind", CLASSES.values(), ids=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
 def test_its_methods_are_called_by_a_public_class(kind: type) -> None:
     owners = {base.__qualname__: base.__module__ for base in kind.__mro__ if id(base) in CLASSES}
     for name, fn in members_of(kind):
@@ -75,7 +83,7 @@ def test_its_methods_are_called_by_a_public_class(kind: type) -> None:
         assert owners[owner] == fn.__module__
 
 
-@pytest.mark.parametrize("kind", CLASSES.values(), ids=lambda kind: kind.__qualname__)
+@pytest.mark.parametrize("kind", CLASSES.values(), ids=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
 def test_its_own_methods_are_its_own(kind: type) -> None:
     inherited = [base for base in kind.__mro__[1:] if id(base) in CLASSES]
     for name, fn in members_of(kind):

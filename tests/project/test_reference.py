@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ import attrs
 import pytest
 
 import trio_pool
+import trio_pool.dramatiq
+import trio_pool.engines
 import trio_pool.journal
 import trio_pool.otel
 import trio_pool.planning
@@ -31,6 +35,8 @@ MODULES: dict[str, ModuleType] = {
     module.__name__: module
     for module in (
         trio_pool,
+        trio_pool.dramatiq,
+        trio_pool.engines,
         trio_pool.journal,
         trio_pool.otel,
         trio_pool.planning,
@@ -39,6 +45,8 @@ MODULES: dict[str, ModuleType] = {
         trio_pool.timeline,
     )
 }
+if find_spec("pgqueuer") is not None:  # which is for CPython alone
+    MODULES["trio_pool.pgqueuer"] = importlib.import_module("trio_pool.pgqueuer")
 NAMES = [f"{module}.{name}" for module, content in MODULES.items() for name in content.__all__]
 
 

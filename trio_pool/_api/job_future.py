@@ -99,10 +99,14 @@ class JobFuture(Future[V]):
         if own_text(fn, "__module__").startswith("asyncio"):
             # `asyncio.wrap_future` adds this callback and passes the error on later, perhaps after
             # the end of the pool.
-            with self._lock:
-                self._waiting += 1
-            self._told()  # in case the job is dead already
+            self.expect_reader()
         super().add_done_callback(fn)
+
+    def expect_reader(self) -> None:
+        """Note that the error is certain to be read, perhaps after the end of the pool."""
+        with self._lock:
+            self._waiting += 1
+        self._told()  # in case the job is dead already
 
     # The base class keeps the error in this attribute, and all readers use it, including asyncio.
     @property

@@ -223,6 +223,8 @@ class AttemptEvents:
         elif isinstance(fate, Die):
             self._lifecycle.die(job, fate.reason, fate.words, fate.error, now)
         else:
+            if fate.handed_back is not None:
+                job._extras.handed_back = fate.handed_back
             self._lifecycle.end(job, JobState.DISCARDED, now, fate.words)
 
     def _time_out_running(self, job: JobRecord, error: Exception, now: float) -> None:

@@ -19,6 +19,7 @@ from .._policies.retry import (
     PLACEMENTS,
     Discard,
     GiveUp,
+    HandBack,
     Placement,
     ResourceBroken,
     RetryAfter,
@@ -66,6 +67,8 @@ class Drop(NamedTuple):
     """No further attempt, but no failure either: the job is discarded."""
 
     words: Words
+    # Seconds after which an engine in front of the pool brings the job again, or None for never.
+    handed_back: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -99,7 +102,7 @@ def control_of(error: Exception) -> Control | None:
     return found[0] if len(found) == 1 else max(found, key=_strength)
 
 
-def _delay_of(pause: RetryAfter) -> float:
+def _delay_of(pause: RetryAfter | HandBack) -> float:
     return validate.seconds("delay", pause.delay, finite=True)
 
 
@@ -109,7 +112,9 @@ def _strength(control: Control) -> tuple[int, float, bool]:
         return 0, _delay_of(control), control.counts
     if is_a(control, ResourceBroken):
         return 1, 0.0, control.counts
-    return 3 if is_a(control, GiveUp) else 2, 0.0, True
+    if is_a(control, HandBack):
+        return 2, _delay_of(control), True
+    return (4 if is_a(control, GiveUp) else 3), 0.0, True
 
 
 def judge(
@@ -165,6 +170,9 @@ def _as_told(job: Job[Any], error: Exception, control: Control, policy: RetryPol
     if is_a(control, GiveUp):
         reason = said(control.reason, MOST_OF_ERROR)
         return Verdict(Die(DeadReason.GAVE_UP, f"given up: {reason}" if reason else "given up", error))
+    if is_a(control, HandBack):
+        delay = _delay_of(control)
+        return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or f"handed back for {delay:g} s", delay))
     if is_a(control, Discard):
         return Verdict(Drop(said(control.reason, MOST_OF_ERROR) or "discarded by its function"))
     if is_a(control, RetryAfter):

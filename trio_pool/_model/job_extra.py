@@ -36,6 +36,7 @@ class JobExtra:
       label: the job's label in messages, once it has been read.
       cancelled_by: who has cancelled the job while it ran, in words that end a sentence.
       executor: the runtime's half of a job that its caller executes, which gets the job's runs.
+      handed_back: seconds after which an engine brings the discarded job again, or None for never.
       metadata: the job's own copy of the metadata, once it has been read.
       progress: the last progress of the last attempt, or None.
       reporter: the number of the run that has reported the progress.
@@ -43,7 +44,8 @@ class JobExtra:
 
     # fmt: off
     __slots__ = (
-        "caller_deadline", "cancelled_by", "executor", "is_start_awaited", "label", "metadata", "progress", "reporter",
+        "caller_deadline", "cancelled_by", "executor", "handed_back", "is_start_awaited", "label", "metadata",
+        "progress", "reporter",
     )
     # fmt: on
 
@@ -53,6 +55,7 @@ class JobExtra:
         self.cancelled_by: str = ""
         self.label: str | None = None
         self.executor: Any = None
+        self.handed_back: float | None = None
         self.metadata: dict[str, Any] | None = None
         self.progress: Progress | None = None
         self.reporter: int = 0

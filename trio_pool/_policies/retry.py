@@ -198,6 +198,31 @@ class Discard(_Reasoned):
     """
 
 
+class HandBack(Discard):
+    """Raise it in a job's function: the job must wait too long for this process, which gives it back.
+
+    A `Discard` for an engine in front of the pool, such as that of `trio_pool.dramatiq`: the engine
+    brings the job again after the delay, here or to another process. Without an engine, the job is
+    discarded.
+
+    Arguments:
+      delay: seconds that the job waits outside of the pool, finite, zero or more.
+      reason: why, in words; it becomes the job's ``reason``.
+
+    Raises:
+      ValueError, TypeError: if an argument is out of its range or of the wrong type.
+    """
+
+    delay: float = 0.0  # for a derived class that doesn't call this class's __init__()
+
+    def __init__(self, delay: float, reason: str = "") -> None:
+        super().__init__(reason)
+        self.delay = validate.seconds("delay", delay, finite=True)
+
+    def __str__(self) -> str:
+        return self.reason or f"handed back for {self.delay:g} s"
+
+
 class ResourceBroken(_Reasoned, NotOfTheFunction):
     """Raise it in a job's function: the attempt failed, and the resource must be reopened.
 

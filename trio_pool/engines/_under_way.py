@@ -1,0 +1,87 @@
+"""The jobs of messages that are under way in a process, and how they end with it."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from .._model.errors import PoolClosedError
+from .._model.states import JobState
+from ._ending import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from .._api.pool import Pool, SlotPool
+
+
+class UnderWay:
+    """Submits jobs from the threads of an engine, and cancels them when its worker ends. Thread-safe.
+
+    Arguments:
+      pool: runs the jobs.
+
+    Attributes:
+      is_ending: whether the worker takes no more messages.
+    """
+
+    def __init__(self, pool: Pool[Any] | SlotPool) -> None:
+        self.pool = pool
+        self.is_ending = False
+        self.is_cut = False
+        self._lock = Lock()
+        self._futures: set[Any] = set()
+
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Future[Any]:
+        """Submit a job; call `forget` when its future is done.
+
+        Raises:
+          PoolClosedError: if the jobs have been cut.
+          Exception: whatever ``submit_from_thread`` raises.
+        """
+        pool: Any = self.pool
+        with self._lock:
+            if self.is_cut:
+                raise PoolClosedError("the worker has ended")
+            future: Future[Any] = pool.submit_from_thread(fn, *args, **options)
+            self._futures.add(future)
+        return future
+
+    def forget(self, future: Future[Any]) -> None:
+        self._futures.discard(future)
+
+    @property
+    def count(self) -> int:
+        """How many jobs are under way."""
+        return len(self._futures)
+
+    def ending_of(self, error: BaseException) -> Ending:
+        """Decide about a job by what its future has raised."""
+        return Ending.of_error(error, self.pool, is_ending=self.is_ending)
+
+    def cut_waiting(self) -> None:
+        """Cancel the jobs that have never started."""
+        with self._lock:
+            futures = list(self._futures)
+        self._cancel_soon(futures, lambda job: job._state is JobState.QUEUED and not job.attempt_count)
+
+    def cut(self) -> None:
+        """Cancel all jobs; none is submitted from now on."""
+        with self._lock:
+            self.is_cut = True
+            futures = list(self._futures)
+        self._cancel_soon(futures, lambda job: True)
+
+    def _cancel_soon(self, futures: list[Any], is_meant: Callable[[Any], bool]) -> None:
+        def cancel() -> None:
+            for future in futures:
+                job = future._job
+                if job is None or job._state is None:
+                    future.cancel()  # waits for a place in the queue
+                elif is_meant(job):
+                    # Not the future, which would be done before the function no longer runs.
+                    job.cancel()
+
+        # The calls of the pool's thread keep their order: what was submitted before has its job then.
+        self.pool._engine.home.call_soon(cancel)

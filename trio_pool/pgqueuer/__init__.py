@@ -1,0 +1,18 @@
+"""A pool behind PgQueuer: jobs from PostgreSQL, for more machines than one.
+
+Needs the extra ``trio-pool[pgqueuer]``.
+"""
+
+try:
+    import pgqueuer as _pgqueuer  # noqa: F401
+    import psycopg as _psycopg  # noqa: F401
+except ImportError as error:
+    raise ImportError('trio_pool.pgqueuer needs PgQueuer and psycopg: pip install "trio-pool[pgqueuer]"') from error
+
+from .._basics.public_names import publish
+from ._actor import PoolActor
+from ._queue import PoolQueue
+
+__all__ = ["PoolActor", "PoolQueue"]
+
+publish(__name__, __all__)
