@@ -120,13 +120,13 @@ class PowerLoss:
         return kept
 
     def _cut(self, number: int, before: Moment, moment: Moment, whole: Mapping[int, object]) -> None:
-        """Cut at some places, the first as early as can be, and go on from one."""
+        """Cut at some places, the last as early as can be, and go on from that."""
         rng = self._rng
         size = files.log_of(moment.journal).stat().st_size
         first = max(before.log.written, moment.log.moved)
-        places = sorted([first, *(rng.randint(first, size) for _ in range(self._cuts - 1))], reverse=True)
+        places = [*sorted((rng.randint(first, size) for _ in range(self._cuts - 1)), reverse=True), first]
         longer = whole
-        for place in places:
+        for left, place in zip(reversed(range(self._cuts)), places, strict=True):
             folder = self._folder / f"moment {number} cut at {place}"
             journal = files.copy(moment.journal, folder)
             how = files.cut(journal, place, rng)
@@ -134,7 +134,7 @@ class PowerLoss:
             if more := kept.keys() - longer.keys():
                 self._outcome.faults.append(f"{folder.name}, {how}: {sorted(more)} are not in the longer one")
             self._outcome.cuts += 1
-            if place == first:
+            if not left:
                 self._outcome.lost += len(whole) - len(kept)
                 self._go_on(journal, kept, before, moment)
             shutil.rmtree(folder)

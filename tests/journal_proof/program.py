@@ -1,8 +1,8 @@
 """A program that works through a journal and says on its standard output what it does: what the tests here kill.
 
 A line goes to the system as soon as something happens, so it is there after any kind of end. ``open`` comes with the
-counts of the journal; ``start``, ``fail``, ``cut`` by a cancellation and ``end`` from within the attempts; ``given`` and
-``dead`` from what the streams give out; ``stopped`` from a stream that ends with an error; and ``done`` comes last.
+counts of the journal; ``start``, ``fail``, ``cut`` by a cancellation and ``end`` from within the attempts; ``given``
+and ``dead`` from what the streams give out; ``stopped`` from a stream that ends with an error; ``done`` comes last.
 
 It imports nothing from beside itself, since it is started by its path.
 """
