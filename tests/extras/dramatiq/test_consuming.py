@@ -262,4 +262,5 @@ async def test_a_message_that_comes_after_the_end_has_begun_goes_back(queue: Poo
 
         vars(broker)["enqueue"] = enqueue
         await trio.to_thread.run_sync(returned.wait)
+        queue._consumption._under_way.is_ending = False
     assert calls.starts == []
