@@ -68,10 +68,14 @@ def serve_dramatiq(url: str) -> None:
 
     broker = dramatiq_broker(url)
     broker.add_middleware(AsyncIO())
-    dramatiq.actor(job_in_asyncio, actor_name="job")
+    dramatiq.actor(actor_name="job")(job_in_asyncio)
     worker = dramatiq.Worker(broker, worker_timeout=200, worker_threads=AT_ONCE)
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+
+    def end(number: int, frame: object) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
     worker.start()
     while not ended.wait(0.2):
         pass

@@ -21,6 +21,11 @@ def free_port() -> int:
     return port
 
 
+def has_postgres() -> bool:
+    """Whether PostgreSQL's programs are installed."""
+    return postgres_server.find_program("initdb") is not None
+
+
 class Valkey:
     """Keeps its data in a file to which it appends."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.brokers import PostgreSQL, Valkey, postgres_server
+from tests.cluster.brokers import PostgreSQL, Valkey, has_postgres
 from tests.cluster.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def why_left_out(engine: str) -> str | None:
     """Why the tests of an engine can't be run here, if they can't."""
     if missing := [name for name in NEEDS[engine] if find_spec(name) is None]:
         return f"{' and '.join(missing)} can't be imported here"
-    if engine == "pgqueuer" and postgres_server.find_program("initdb") is None:
+    if engine == "pgqueuer" and not has_postgres():
         return "PostgreSQL is not installed: apt-get install postgresql"
     return None
 

@@ -3,8 +3,10 @@
 Needs the extra ``trio-pool[dramatiq]``, and dramatiq's own extra for the broker.
 """
 
+from importlib import import_module
+
 try:
-    import dramatiq as _  # noqa: F401
+    import_module("dramatiq")
 except ImportError as error:
     raise ImportError('trio_pool.dramatiq needs dramatiq: pip install "trio-pool[dramatiq]"') from error
 

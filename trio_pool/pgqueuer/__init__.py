@@ -3,9 +3,11 @@
 Needs the extra ``trio-pool[pgqueuer]``.
 """
 
+from importlib import import_module
+
 try:
-    import pgqueuer as _pgqueuer  # noqa: F401
-    import psycopg as _psycopg  # noqa: F401
+    import_module("pgqueuer")
+    import_module("psycopg")
 except ImportError as error:
     raise ImportError('trio_pool.pgqueuer needs PgQueuer and psycopg: pip install "trio-pool[pgqueuer]"') from error
 

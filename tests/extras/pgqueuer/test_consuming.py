@@ -31,7 +31,7 @@ class Calls:
         self.actor = call
 
 
-def left(queue: MemoryQueue) -> list[bytes | None]:
+def left(queue: MemoryQueue) -> list[bytes]:
     return sorted(payload or b"" for _, payload in queue.tables.jobs("queued"))
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from trio_pool.pgqueuer import PoolQueue, _actor, _driver, _queue
+from trio_pool.pgqueuer import PoolQueue, _driver
 from trio_pool.pgqueuer._history import History, HistoryQueries
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class Database:
         if self.refuses:
             self.refuses -= 1
             raise psycopg.OperationalError("refused")
-        self.connections.append(Connection(self))
-        return self.connections[-1]
+        connection = Connection(self)
+        self.connections.append(connection)
+        return connection
 
 
 @pytest.fixture
@@ -315,8 +316,3 @@ def test_a_queue_opens_its_own_driver() -> None:
         assert isinstance(PoolQueue("postgresql://")._open_queries().driver, _driver.Driver)
 
     asyncio.run(main())
-
-
-def test_the_names_that_are_replaced_above_are_those_in_use() -> None:
-    assert _actor.psycopg is psycopg
-    assert _queue.psycopg is psycopg
