@@ -37,7 +37,8 @@ def readme_of(build_hook: Any, project: dict[str, Any]) -> str:
     hook.root = ROOT
     hook.update(project)
     assert project["readme"]["content-type"] == "text/x-rst"
-    return project["readme"]["text"]
+    text: str = project["readme"]["text"]
+    return text
 
 
 def targets(text: str) -> list[str]:

@@ -75,13 +75,10 @@ def test_a_word_of_the_field_leads_to_its_page(word: str) -> None:
     assert any(word.lower() in entry.lower() for entry in headings(text) + index_entries(text))
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.rst")), ids=lambda page: page.stem)
-def test_each_page_is_reached_from_the_start_page(page: Path) -> None:
-    reached: set[str] = set()
-    waiting = ["index"]
-    while waiting:
-        name = waiting.pop()
-        reached.add(name)
-        text = (DOCS / f"{name}.rst").read_text(encoding="utf-8")
-        waiting += {target for target in re.findall(r":doc:`(\w+)`", text) if target not in reached}
-    assert page.stem in reached
+INDEX = (DOCS / "index.rst").read_text(encoding="utf-8")
+CHAPTERS = [line.strip() for block in INDEX.split(".. toctree::")[1:] for line in block.splitlines() if ":" not in line]
+
+
+@pytest.mark.parametrize("page", sorted({page for page in CHAPTERS if page}))
+def test_the_start_page_tells_the_chapter_in_a_line(page: str) -> None:
+    assert re.search(rf"^:doc:`{page}` +\S", INDEX, re.MULTILINE)
