@@ -132,7 +132,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
     worker has stopped, and every failure has been reported:
 
     * When the body ends, the pool closes to jobs from outside, resumes paused workers, and runs all
-      jobs to their end. Jobs that no worker may run die. The workers stop, the newest first. Dead
+      jobs to their end. Jobs that no worker can run die. The workers stop, the newest first. Dead
       jobs that nobody has dealt with are raised in an exception group.
     * When the body raises an exception, or the block is cancelled from outside, the pool cancels
       all jobs, and the same exception propagates. A cancellation takes effect at once, even if the
@@ -156,7 +156,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
       on_dead: ``"raise"`` to raise dead jobs at the end of the block, ``"keep"`` to log them,
           ``"cancel"`` to stop everything as soon as a job dies.
       max_dead: how many dead jobs are kept; if there are more, the oldest is dropped and counted.
-      no_worker: what happens to a job that no worker of the pool may run. ``"reject"``: its
+      no_worker: what happens to a job that no worker of the pool can run. ``"reject"``: its
           submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be
           added. ``"bury"``: the job is dead.
 
@@ -164,7 +164,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
       max_queue: jobs that may wait to start; ``inf`` for no bound.
       order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
       pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which free worker gets a job that
-          several of them may run.
+          several of them can run.
 
     Limits:
       max_running: attempts that may run at once in the whole pool. An attempt that a `Hedge` has
@@ -344,7 +344,7 @@ def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> No
     engine = pool._engine
     deaths = [failure_of(job) for job in engine.dead._open()]
     dropped = engine.dead._dropped_open
-    lost = [PoolError(f"{dropped} older dead jobs were dropped undealt with")] if dropped else []
+    lost = [PoolError(f"{dropped} older dead jobs that nobody has dealt with were dropped")] if dropped else []
     errors: list[BaseException] = list(engine.errors)
     if finished and engine.config.on_dead == "raise":
         errors += [*deaths, *lost]
