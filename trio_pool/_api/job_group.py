@@ -169,7 +169,7 @@ class BaseGroup(Submitting):
 
     @property
     def reserved(self) -> tuple[Worker, ...]:
-        """The worker of each place that is reserved for the group, so a worker with several such places several times."""
+        """The worker of each place that is reserved for the group, so one with several places several times."""
         return self._engine.workers_of(self._record)
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
