@@ -23,7 +23,7 @@ PAGE_OF = {
     "dead letter": "jobs",
     "deadline": "cancelling",
     "deadlock": "waiting",
-    "dependency graph": "groups",
+    "dependency graph": "graphs",
     "exponential backoff": "retrying",
     "fairness": "keys",
     "graceful shutdown": "ending",
