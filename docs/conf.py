@@ -5,12 +5,14 @@ from __future__ import annotations
 from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
+from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
 
 import trio_pool
 from trio_pool import __version__
 
 if TYPE_CHECKING:
+    from docutils import nodes
     from sphinx.application import Sphinx
 
 project = "trio_pool"
@@ -18,14 +20,20 @@ author = "the trio_pool contributors"
 project_copyright = "2026, the trio_pool contributors"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 highlight_language = "python"
 
 autodoc_member_order = "bysource"
+autosummary_generate = False  # its tables are enough, as the pages are written by hand
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes as one list
+# The groups of the options of open_pool.
+napoleon_custom_sections = [
+    (name, "params_style")
+    for name in ("Failures and time", "Queue and order", "Limits", "Resources", "Watching", "Repeating a run")
+]
 
 nitpicky = True
 nitpick_ignore_regex = [
@@ -63,6 +71,25 @@ def find_docs_of_attributes() -> None:
             public.tagorder[f"JobOptions.{key}"] = public.tagorder[f"{owner}.{key}"]
 
 
-def setup(_: Sphinx) -> None:
+def link_options(_: Sphinx, document: nodes.document) -> None:
+    """Make ``**options`` in each signature a link to the options that it stands for."""
+    for parameter in document.findall(addnodes.desc_parameter):
+        if parameter.astext() == "**options":
+            signature = parameter.parent.parent
+            of_stream = signature["fullname"].rpartition(".")[2] in ("map", "as_completed")
+            link = addnodes.pending_xref(
+                "",
+                *parameter.children,
+                refdomain="py",
+                reftype="class",
+                reftarget="trio_pool.StreamOptions" if of_stream else "trio_pool.JobOptions",
+                refwarn=True,
+            )
+            parameter.children = []
+            parameter += link
+
+
+def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     find_docs_of_attributes()
+    app.connect("doctree-read", link_options)

@@ -35,7 +35,7 @@ def test_an_error_whose_text_is_at_fault_is_told_without_it() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert in_words(Mute()) == "Mute: <its text can't be had>"
+    assert in_words(Mute()) == "Mute: <its text can't be read>"
 
 
 # Groups

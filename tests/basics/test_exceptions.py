@@ -86,7 +86,7 @@ def test_a_cancellation_that_nobody_asked_for_counts_as_an_error(others: list[Ex
     group = BaseExceptionGroup("", [*others, trio.run(stray)])
     error = as_error(group, "it")
     assert isinstance(error, RuntimeError)
-    assert str(error) == "it raised a trio.Cancelled that no cancel scope around it has asked for"
+    assert str(error) == "it raised a trio.Cancelled that no cancel scope around it has requested"
     assert error.__cause__ is group
 
 

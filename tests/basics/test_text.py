@@ -207,8 +207,8 @@ def test_a_container_with_a_repr_of_its_own_is_asked_for_it() -> None:
 
 @pytest.mark.parametrize("kind", [Refuses, GivesANumber, Recurses])
 def test_what_cannot_be_shown_is_called_by_its_class(kind: type[Any]) -> None:
-    assert shown(kind()) == f"<{kind.__name__}: its repr can't be had>"
-    assert said(kind()) in ("<its text can't be had>", shown(kind()))
+    assert shown(kind()) == f"<{kind.__name__}: its repr can't be read>"
+    assert said(kind()) in ("<its text can't be read>", shown(kind()))
 
 
 def test_a_keyboard_interrupt_goes_on() -> None:
@@ -260,7 +260,7 @@ def test_a_text_is_that_of_str_in_one_line(value: object, text: str) -> None:
     "make", [Mute, partial(Strange, "x"), lambda: ValueError(Strange("x"))], ids=["error", "string", "argument"]
 )
 def test_a_text_that_cannot_be_had_is_said_to_be_none(make: Callable[[], object]) -> None:
-    assert said(make()) == "<its text can't be had>"
+    assert said(make()) == "<its text can't be read>"
 
 
 def test_what_cannot_be_printed_is_left_where_that_is_wanted() -> None:

@@ -39,7 +39,7 @@ def running(core: Core, worker: WorkerRecord, **options: Any) -> Job[Any]:
 
 
 def begin(core: Core, waiter: Job[Any], *jobs: Job[Any], for_any: bool = False) -> list[JobRecord]:
-    """A job begins to wait for others, or for any of them; returns who would wait for ever."""
+    """A job begins to wait for others, or for any of them; returns who would wait forever."""
     window: AsTheyEnd | None = None
     if for_any:
         outlet, _ = trio.open_memory_channel[Any](math.inf)

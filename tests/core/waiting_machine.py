@@ -90,7 +90,7 @@ class WaitingMachine(ElasticMachine):
         assert named <= set(stuck)
         assert wait.lending_helps is plain.lending_helps
         words = str(deadlock_of(wait))
-        assert words.startswith(f"the job {label(wait.run.job)} would wait for ever ")
+        assert words.startswith(f"the job {label(wait.run.job)} would wait forever ")
         assert ("lend()" in words) is wait.lending_helps
         assert ("workers for its group alone" in words) is (plain.group is not None)
         assert ("It goes on without a worker" in words) is plain.is_loan

@@ -28,7 +28,7 @@ ORDINARY = (JobFailedError, JobCancelledError, JobDeadlockError, PoolClosedError
 """What the pool may tell those who call it."""
 
 BY_DESIGN = (
-    "would wait for ever",  # join() by a job of the pool or the group
+    "would wait forever",  # join() by a job of the pool or the group
     "can't be removed by the job that runs on it",
     "was removed before it had started",
     "reserve must be at most",

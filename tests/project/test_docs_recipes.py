@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECIPES = DOCS / "recipes"
-PAGE = (DOCS / "recipes.rst").read_text(encoding="utf-8")
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("recipes*.rst")))
 ON_TRIOS_CLOCK = ["api_keys", "chained", "language_model", "periodic", "two_resources"]
 WITH_THREADS = ["blocking", "database"]
 """They wait for nothing but threads, and a clock that jumps would not wait for those."""

@@ -29,7 +29,9 @@ from trio_pool.testing import InjectedError
 if TYPE_CHECKING:
     from types import ModuleType
 
-REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.rst"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = [DOCS / "reference.rst", *sorted((DOCS / "reference").glob("*.rst"))]
+REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 MODULES: dict[str, ModuleType] = {
     module.__name__: module
@@ -59,9 +61,8 @@ def directives() -> dict[str, str]:
     found: dict[str, str] = {}
     module = owner = ""
     pattern = re.compile(r"^( *)\.\. (?:auto)?(\w+):: *([\w.]+)(?:\((.*)\).*)?\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
-    text = REFERENCE.read_text(encoding="utf-8")
     position = 0
-    while (match := pattern.search(text, position)) is not None:
+    while (match := pattern.search(REFERENCE, position)) is not None:
         indent, kind, name, parameters, body = match.groups()
         position = match.start(5)  # what is nested comes next
         if kind == "currentmodule":
@@ -157,9 +158,25 @@ def test_the_reference_gives_the_parameters_as_they_are(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name_is_in_the_reference(name: str) -> None:
     if name == "trio_pool.__version__":
-        assert f"``{name}``" in REFERENCE.read_text(encoding="utf-8")
+        assert f"``{name}``" in REFERENCE
     else:
         assert name in DIRECTIVES
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.stem)
+def test_a_page_of_the_reference_begins_with_a_table_of_what_is_on_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    table = re.search(r"^\.\. autosummary::\n   :nosignatures:\n\n((?:   .+\n)+)", text, re.MULTILINE)
+    assert table is not None
+    entries = re.findall(r"^\.\. auto(?:class|exception|function):: ([\w.]+)", text, re.MULTILINE)
+    assert table[1].split() == entries
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.stem)
+def test_the_first_page_of_the_reference_lists_each_page(page: Path) -> None:
+    index = PAGES[0].read_text(encoding="utf-8")
+    assert f":doc:`reference/{page.stem}`" in index
+    assert f"\n   reference/{page.stem}\n" in index
 
 
 @pytest.mark.parametrize(("owner", "member"), MEMBERS)

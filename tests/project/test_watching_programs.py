@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "watching"
-PAGE = "".join((FOLDER.parent / f"{name}.rst").read_text(encoding="utf-8") for name in ("watching", "why"))
+PAGE = "".join(
+    (FOLDER.parent / f"{name}.rst").read_text(encoding="utf-8") for name in ("watching", "logging", "telemetry", "why")
+)
 
 
 def shown(name: str) -> str:

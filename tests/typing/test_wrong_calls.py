@@ -92,7 +92,7 @@ async def test_functions_must_be_async() -> None:
 async def test_calls_must_not_be_made_beforehand() -> None:
     client = Client()
     async with open_pool([client]) as pool:
-        with pytest.raises(TypeError, match="hand over the function and its arguments"):
+        with pytest.raises(TypeError, match="pass the function and its arguments"):
             await pool.run(fetch(client, "/"))  # type: ignore[arg-type]
 
 

@@ -49,14 +49,14 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job.
+          **options: options of the job; see `JobOptions`.
 
         Returns:
           Job: the handle of the job.
 
         Raises:
           PoolClosedError: if the pool is closed, or is closed in the meantime.
-          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker can run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         job = self._make_job(fn, args, self._resolve(options, "submit") if options else self._defaults)
@@ -80,7 +80,7 @@ class ResourceCalls(Submitting, Generic[R]):
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
           idle_only: only queue the job if an eligible worker has a free place for it.
-          **options: options of the job.
+          **options: options of the job; see `JobOptions`.
 
         Returns:
           Job: the handle of the job.
@@ -88,7 +88,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Raises:
           trio.WouldBlock: if there is no place in the queue, or no such worker.
           PoolClosedError: if the pool is closed.
-          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker can run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         resolved = self._resolve(options, "submit_nowait") if options else self._defaults
@@ -114,7 +114,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job.
+          **options: options of the job; see `JobOptions`.
 
         Returns:
           the return value of ``fn``.
@@ -123,7 +123,7 @@ class ResourceCalls(Submitting, Generic[R]):
           JobFailedError: if the job is dead.
           JobCancelledError: if the job was cancelled by another caller, or was discarded.
           PoolClosedError: if the pool is closed, or is closed before there is a place.
-          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker can run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return cast("V", await self._run(fn, args, self._resolve(options, "run")))
@@ -162,13 +162,13 @@ class ResourceCalls(Submitting, Generic[R]):
         Raises:
           JobTimeoutError: on entering, if ``timeout`` has passed.
           PoolClosedError: on entering, if the pool is closed, or is closed in the meantime.
-          NoEligibleWorkerError: on entering, if no worker may run the job, with ``no_worker="reject"``.
+          NoEligibleWorkerError: on entering, if no worker can run the job, with ``no_worker="reject"``.
           JobFailedError: on entering, if the last worker that might have run the job has left.
           JobDeadlockError: on entering, inside a job or another such block, if the wait would never end.
           JobCancelledError: on entering or leaving, if the job was cancelled: by `Job.cancel`, with the pool or
               its group, or by ``remove(cancel=True)`` of its worker. If the caller is cancelled as well,
               `trio.Cancelled` comes out instead.
-          ResourceBroken: on leaving, if the block was cancelled since the worker's lifespan has ended by itself.
+          ResourceBroken: on leaving, if the block was cancelled because the worker's lifespan ended by itself.
           ValueError, TypeError: if an argument is out of its range or of the wrong type.
         """
         placing: dict[str, Any] = {"requires": requires, "worker": worker, "priority": priority}
@@ -187,7 +187,7 @@ class ResourceCalls(Submitting, Generic[R]):
 
         Use it as ``async with pool.map(fn, items) as results: async for result in results: ...``.
         If a job has no result, its step of the iteration raises `JobFailedError` or
-        `JobCancelledError`, not wrapped in a group. The iteration may go on after that. Entering
+        `JobCancelledError`, not wrapped in a group. The iteration can go on after that. Entering
         the block and each step of the iteration are checkpoints. If a step is cancelled, no result
         is lost.
 
@@ -202,12 +202,12 @@ class ResourceCalls(Submitting, Generic[R]):
 
         Arguments:
           fn: an async function of the resource and an item.
-          items: an iterable or an async iterable; it may be endless.
+          items: an iterable or an async iterable; it can be endless.
           buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
               read, at the same time. By default twice the number of workers and at most 1000;
               ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
-              count. There may be at most 1000 of these, or ``max_queue`` if that is less.
-          **options: options of each job, as `StreamOptions`: each may be a function of the item,
+              count. There can be at most 1000 of these, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each can be a function of the item,
               called when the item is taken, in the context of the task that entered the block.
 
         Raises:
@@ -230,12 +230,12 @@ class ResourceCalls(Submitting, Generic[R]):
 
         Arguments:
           fn: an async function of the resource and an item.
-          items: an iterable or an async iterable; it may be endless.
+          items: an iterable or an async iterable; it can be endless.
           buffer: how many of the jobs may be blocked, queued, running, or ended and ready to be
               read, at the same time. By default twice the number of workers and at most 1000;
               ``inf`` for no bound. Jobs that back off and ended jobs that wait for their turn don't
-              count. There may be at most 1000 of these, or ``max_queue`` if that is less.
-          **options: options of each job, as `StreamOptions`: each may be a function of the item,
+              count. There can be at most 1000 of these, or ``max_queue`` if that is less.
+          **options: options of each job, as `StreamOptions`: each can be a function of the item,
               called when the item is taken, in the context of the task that entered the block.
 
         Raises:
@@ -251,7 +251,7 @@ class ResourceCalls(Submitting, Generic[R]):
     ) -> V:
         """Submit a job from another thread of the process and wait for its result, like `run`.
 
-        Any other thread may make the call: a thread of `trio.to_thread.run_sync`, or one that
+        Any other thread can make the call: a thread of `trio.to_thread.run_sync`, or one that
         doesn't use Trio. The job runs in a copy of the thread's context variables.
 
         In a thread of `trio.to_thread.run_sync` of the pool's own Trio run, the task that waits for
@@ -266,7 +266,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job. ``total_timeout`` counts from the time when the pool's
+          **options: options of the job; see `JobOptions`. ``total_timeout`` counts from the time when the pool's
               thread receives the call.
 
         Returns:
@@ -278,7 +278,7 @@ class ResourceCalls(Submitting, Generic[R]):
           JobCancelledError: if the job was cancelled by another caller, or was discarded.
           PoolClosedError: if the pool is closed, or is closed before there is a place, or if its
               block or its Trio run has ended.
-          NoEligibleWorkerError: if no worker may run the job, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker can run the job, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type.
         """
         return cast("V", run_from_thread(self, fn, args, options))
@@ -307,7 +307,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          **options: options of the job. ``total_timeout`` counts from the time when the pool's
+          **options: options of the job; see `JobOptions`. ``total_timeout`` counts from the time when the pool's
               thread receives the call.
 
         Returns:

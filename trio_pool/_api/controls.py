@@ -91,8 +91,8 @@ class Controls(Submitting):
 
         For example ``pool.elastic = attrs.evolve(pool.elastic, max=9)``. ``min``, ``max``, ``idle_timeout`` and
         ``open_after`` can be changed. If there are more workers than a lower ``max``, they leave as they fall idle,
-        before they take another job. Workers that are reserved for a group stay until it releases them, and those
-        that jobs wait for alone until these have run.
+        before they take another job. Workers that are reserved for a group stay until it releases them, and a
+        worker that is the only one for a waiting job stays until that job has run.
 
         Raises:
           ValueError: on assignment, if another field differs, or if the pool was not opened with an `Elastic`.
@@ -126,7 +126,7 @@ class Controls(Submitting):
     def pause(self) -> None:
         """Start no more attempts in the whole pool until `resume`; those under way finish.
 
-        Jobs may still be submitted, and wait. The workers stay as they are, and workers added meanwhile start
+        Jobs can still be submitted, and wait. The workers stay as they are, and workers added meanwhile start
         nothing either. Timeouts go on, resources are still reopened, and jobs that have lent their worker still get
         it back. An elastic pool opens no worker for jobs that wait because of the pause. Leaving the pool's block
         resumes the pool.
@@ -168,7 +168,7 @@ class Controls(Submitting):
     def close(self) -> None:
         """Accept no more jobs from outside; the jobs in the pool still run.
 
-        Jobs of the pool may still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
+        Jobs of the pool can still submit jobs. Callers that wait in ``submit`` for a place get `PoolClosedError`.
         Leaving the block also closes the pool.
         """
         self._engine.close()
@@ -191,7 +191,7 @@ class Controls(Submitting):
         """
         self._engine.check_caller()
         if is_in_a_job() and self._is_inside():
-            raise RuntimeError("join() inside a job of the same pool would wait for ever")
+            raise RuntimeError("join() inside a job of the same pool would wait forever")
         if self._engine.lifecycle.live:
             await self._engine.wait_until_quiet()
         else:

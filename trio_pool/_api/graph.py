@@ -64,7 +64,7 @@ class Node:
 
 
 def in_order(nodes: Mapping[K, Node], *, reverse: bool) -> dict[K, list[K]]:
-    """Map each key to the keys that must come before it, in an order in which the jobs may run.
+    """Map each key to the keys that must come before it, in an order in which the jobs can run.
 
     Raises:
       GraphError: if a key is unknown, an edge is given twice, or there is a cycle.

@@ -81,7 +81,7 @@ class JobFuture(Future[V]):
     def result(self, timeout: float | None = None) -> V:
         """Return the result like any future.
 
-        In a Trio thread, a wait without a timeout may also raise `JobDeadlockError` or `trio.Cancelled`.
+        In a Trio thread, a wait without a timeout can also raise `JobDeadlockError` or `trio.Cancelled`.
         """
         with self._asked(timeout):
             return super().result(timeout)
@@ -89,7 +89,7 @@ class JobFuture(Future[V]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error like any future.
 
-        In a Trio thread, a wait without a timeout may also raise `JobDeadlockError` or `trio.Cancelled`.
+        In a Trio thread, a wait without a timeout can also raise `JobDeadlockError` or `trio.Cancelled`.
         """
         with self._asked(timeout):
             return super().exception(timeout)

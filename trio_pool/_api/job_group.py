@@ -83,7 +83,7 @@ class BaseGroup(Submitting):
         # Whether the group refuses all jobs, because everything in it stops.
         self._stopping = False
         self._quiet: trio.Event | None = None
-        # Set when the group has its workers, or can't get them any more.
+        # Set when the group has its workers, or can't get them anymore.
         self._staffed = trio.Event()
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
@@ -95,7 +95,7 @@ class BaseGroup(Submitting):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The mapping given to ``open_group``, copied into a dict, which the program may change."""
+        """The mapping given to ``open_group``, copied into a dict, which the program can change."""
         return self._metadata
 
     @property
@@ -125,7 +125,7 @@ class BaseGroup(Submitting):
     def close(self) -> None:
         """Accept no more jobs from outside; the jobs in the group still run.
 
-        Jobs of the group may still submit jobs to it. Callers that wait in ``submit`` for a place
+        Jobs of the group can still submit jobs to it. Callers that wait in ``submit`` for a place
         get `PoolClosedError`. Leaving the block also closes the group.
         """
         self._engine.check_caller()
@@ -161,7 +161,7 @@ class BaseGroup(Submitting):
         """
         self._engine.check_caller()
         if is_in_a_job() and self._is_inside_group():
-            raise RuntimeError("join() inside a job of the same group would wait for ever")
+            raise RuntimeError("join() inside a job of the same group would wait forever")
         if self._record.live:
             await self._wait_until_quiet()
         else:
@@ -169,13 +169,13 @@ class BaseGroup(Submitting):
 
     @property
     def reserved(self) -> tuple[Worker, ...]:
-        """The worker of each place that is reserved for the group; a worker with several of them is named as often."""
+        """The worker of each place that is reserved for the group, so one with several places several times."""
         return self._engine.workers_of(self._record)
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
         """Iterate over the group's jobs that have not ended, or over those of them in one of ``states``.
 
-        The iterator works on a copy, so jobs may be cancelled during the iteration.
+        The iterator works on a copy, so jobs can be cancelled during the iteration.
 
         Raises:
           ValueError: if a state is final, since ended jobs are not kept.

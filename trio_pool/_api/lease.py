@@ -54,7 +54,7 @@ class Lease(OnlyAsync, Handle, Generic[R_co]):
         """
         job = self._job
         if job is None or not (self._has_begun or job.state.is_final):
-            raise RuntimeError("what acquire() returns has a job once its block has begun, or will not begin any more")
+            raise RuntimeError("what acquire() returns has a job only once its block has begun, or can no longer begin")
         return job
 
     @trio.lowlevel.enable_ki_protection

@@ -281,7 +281,7 @@ class Logged(Instrument):
     def worker_reopening(self, worker: Worker, error: Exception | None) -> None:
         """Logged with the resource's error, if there is one."""
         event = "worker_recycling" if error is None else "worker_reopening"
-        self._tell(worker, event, "opens its resource anew", error=error)
+        self._tell(worker, event, "reopens its resource", error=error)
 
     def worker_stopped(self, worker: Worker) -> None:
         """Logged."""

@@ -142,7 +142,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
     worker has stopped, and every failure has been reported:
 
     * When the body ends, the pool closes to jobs from outside, resumes paused workers, and runs all
-      jobs to their end. Jobs that no worker may run die. The workers stop, the newest first. Dead
+      jobs to their end. Jobs that no worker can run die. The workers stop, the newest first. Dead
       jobs that nobody has dealt with are raised in an exception group.
     * When the body raises an exception, or the block is cancelled from outside, the pool cancels
       all jobs, and the same exception propagates. A cancellation takes effect at once, even if the
@@ -152,12 +152,31 @@ def open_pool(resources: Any, **options: Any) -> Any:
       resources: an iterable of objects, of `Resource` descriptions, or of both. Or a number of
           slots, which are workers without a resource. Or an `Elastic`, which opens and retires
           workers with the load.
+
+    Failures and time:
       retry: the `RetryPolicy` of jobs without a policy of their own.
       attempt_timeout: seconds that an attempt may take, unless the job has its own
           ``attempt_timeout``.
       total_timeout: seconds that a job may take in all, unless the job has its own
           ``total_timeout``.
+      on_failure: a function of a job and its error, called for every failure except control
+          exceptions. The function returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or
+          None to leave the decision to the retry policy. The job's attempts don't include the
+          failed one yet.
+      on_dead: ``"raise"`` to raise dead jobs at the end of the block, ``"keep"`` to log them,
+          ``"cancel"`` to stop everything as soon as a job dies.
+      max_dead: how many dead jobs are kept; if there are more, the oldest is dropped and counted.
+      no_worker: what happens to a job that no worker of the pool can run. ``"reject"``: its
+          submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be
+          added. ``"bury"``: the job is dead.
+
+    Queue and order:
       max_queue: jobs that may wait to start; ``inf`` for no bound.
+      order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
+      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which free worker gets a job that
+          several of them can run.
+
+    Limits:
       max_running: attempts that may run at once in the whole pool. An attempt that a `Hedge` has
           started on further workers counts once for each worker.
       rate_limit: a `RateLimit` or `SharedRateLimit` on how often attempts start in the whole pool,
@@ -166,8 +185,8 @@ def open_pool(resources: Any, **options: Any) -> Any:
           Without it, keys only label.
       retry_budget: a `RetryBudget`, which limits retries in relation to attempts; a failed job
           without a retry is dead.
-      breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to
-          each worker whose `Resource` has none of its own.
+
+    Resources:
       lifespan: a function of a resource that returns an async context manager, which yields what
           jobs get. Entered when the worker starts, left when it stops.
       max_opening: how many lifespans are entered at the same time when the pool opens and by an
@@ -179,25 +198,18 @@ def open_pool(resources: Any, **options: Any) -> Any:
       on_cut: ``"keep"`` or ``"reopen"``: what happens to a resource after an attempt that was
           cancelled before it returned a value; see `Resource`.
       check: a `HealthCheck` of workers while they are idle.
-      order: ``"fifo"`` or ``"lifo"``: which of the jobs of equal priority starts first.
-      pick: ``"longest_idle"``, ``"last_used"`` or ``"random"``: which free worker gets a job that
-          several of them may run.
-      no_worker: what happens to a job that no worker of the pool may run. ``"reject"``: its
-          submitter gets `NoEligibleWorkerError`. ``"wait"``: the job waits for a worker that may be
-          added. ``"bury"``: the job is dead.
-      on_failure: a function of a job and its error, called for every failure except control
-          exceptions. The function returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or
-          None to leave the decision to the retry policy. The job's attempts don't include the
-          failed one yet.
-      on_dead: ``"raise"`` to raise dead jobs at the end of the block, ``"keep"`` to log them,
-          ``"cancel"`` to stop everything as soon as a job dies.
-      max_dead: how many dead jobs are kept; if there are more, the oldest is dropped and counted.
+      breaker: a `CircuitBreaker`, which quarantines workers that fail jobs. The breaker applies to
+          each worker whose `Resource` has none of its own.
+
+    Watching:
+      name: the pool's name in statistics and messages.
+      metadata: any data that the program wants to keep with the pool, copied.
       history: whether to keep each job's changes of state.
       show_arguments: whether messages, logs and views show the shortened arguments of jobs without
           a name. Use ``False`` if the arguments are confidential.
       instruments: the first instruments; see `Instrument`.
-      name: the pool's name in statistics and messages.
-      metadata: any data that the program wants to keep with the pool, copied.
+
+    Repeating a run:
       rng: the source of all random choices of the pool.
 
     Returns:
@@ -343,7 +355,7 @@ def _come_out(pool: BasePool, error: BaseException | None, finished: bool) -> No
     engine = pool._engine
     deaths = [failure_of(job) for job in engine.dead._open()]
     dropped = engine.dead._dropped_open
-    lost = [PoolError(f"{dropped} older dead jobs were dropped undealt with")] if dropped else []
+    lost = [PoolError(f"{dropped} older dead jobs that nobody has dealt with were dropped")] if dropped else []
     errors: list[BaseException] = list(engine.errors)
     if finished and engine.config.on_dead == "raise":
         errors += [*deaths, *lost]

@@ -45,7 +45,7 @@ class Instrument:
     """A base class for observers of a pool: override the methods for the events to observe.
 
     The methods are called synchronously, each when the change is complete, in the order of the changes. A method
-    may call everything that doesn't wait. If a method raises an exception, the pool logs it with its traceback,
+    can call everything that doesn't wait. If a method raises an exception, the pool logs it with its traceback,
     removes the instrument, and goes on.
     """
 
@@ -139,7 +139,7 @@ class BasePool(Controls):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The mapping given to `open_pool`, copied into a dict, which the program may change."""
+        """The mapping given to `open_pool`, copied into a dict, which the program can change."""
         return self._engine.config.metadata
 
     @property
@@ -188,7 +188,7 @@ class BasePool(Controls):
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
         """Iterate over the jobs that have not ended, or over those of them in one of ``states``.
 
-        The iterator works on a copy, so jobs may be cancelled during the iteration.
+        The iterator works on a copy, so jobs can be cancelled during the iteration.
 
         Raises:
           ValueError: if a state is final, since ended jobs are not kept.
@@ -312,7 +312,7 @@ class Pool(ResourceCalls[R], BasePool):
               the body, and raise an exception group with the `JobFailedError`.
           max_running: how many attempts of the group may run at once.
           reserve: how many workers to reserve for the group while it is open. Busy workers are reserved one by one
-              when their attempts end. The group may use other workers too.
+              when their attempts end. The group can use other workers too.
           metadata: any data that the program wants to keep with the group, copied.
 
         Returns:

@@ -93,7 +93,7 @@ class FeedingTask:
         if not self._scope.cancel_called:
             words = (
                 "the items of a stream were cancelled while the pool waited for room for more: by a cancel scope "
-                "that they keep open while they yield, as of a timeout or a nursery"
+                "that they keep open while they yield, such as that of a timeout or a nursery"
             )
             self._stray = RuntimeError(words)
             raise self._stray from error

@@ -85,7 +85,7 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         self._engine.check_caller()
         if self._entered:
             raise RuntimeError("a stream of results can be entered only once")
-        # After items are taken, entering the block must not be interrupted any more.
+        # After items are taken, entering the block must not be interrupted anymore.
         await trio.lowlevel.checkpoint_if_cancelled()
         self._tell("entered")
         self._fill = self._feeder.begin()

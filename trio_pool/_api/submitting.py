@@ -86,13 +86,13 @@ class Submitting(Handle, FixedAttributes, Entered):
           reverse: reverse the edges: each node's ``after`` names the nodes that start after it.
 
         Returns:
-          dict: the handles of the jobs by the keys of their nodes, in an order in which they may
+          dict: the handles of the jobs by the keys of their nodes, in an order in which they can
               run.
 
         Raises:
           GraphError: if there is a cycle, an unknown key, or a duplicate edge.
           PoolClosedError: if the pool is closed, or is closed in the meantime.
-          NoEligibleWorkerError: if no worker may run one of the jobs, with ``no_worker="reject"``.
+          NoEligibleWorkerError: if no worker can run one of the jobs, with ``no_worker="reject"``.
           ValueError, TypeError: if an option is out of its range or of the wrong type; the message
               names the key of the node.
         """

@@ -58,10 +58,10 @@ def _check(submitting: Submitting, fn: object, options: JobSpec, call: str) -> H
     submitting._check_open(inside=_is_part_of_job() and submitting._is_inside())
     home = submitting._engine.home
     if home.is_left_behind():
-        raise PoolClosedError("the pool has stayed in the process that this one was forked from")
+        raise PoolClosedError("the pool is in the process from which this one was forked")
     if home.is_here():
         name = call.removesuffix("_from_thread")
-        raise RuntimeError(f"{call}() is for other threads than the pool's own; there it is: await {name}()")
+        raise RuntimeError(f"{call}() is for other threads; in the pool's own thread, use await {name}()")
     return home
 
 

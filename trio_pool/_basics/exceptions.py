@@ -89,6 +89,6 @@ def as_error(error: BaseException, source: str) -> BaseException:
     rest = without_cancellations(error)
     if rest is not None and (rest is error or not is_a(rest, Exception)):
         return rest
-    stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has asked for")
+    stray = RuntimeError(f"{source} raised a trio.Cancelled that no cancel scope around it has requested")
     set_cause(stray, error)
     return stray

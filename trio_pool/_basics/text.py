@@ -53,7 +53,7 @@ def said(value: object, most: int = MOST, *, raw: bool = False) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # the message is about an earlier failure, which this one must not hide
-        return "<its text can't be had>"
+        return "<its text can't be read>"
 
 
 def type_name(value: object) -> str:
@@ -174,7 +174,7 @@ def _repr(value: object, most: int, depth: int) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # the message is about an earlier failure, which this one must not hide
-        return f"<{type_name(value)}: its repr can't be had>"
+        return f"<{type_name(value)}: its repr can't be read>"
 
 
 def _beginning(value: object, kind: Any, quotes: tuple[Any, Any], most: int) -> Any:

@@ -242,7 +242,7 @@ class AttemptEvents:
     ) -> None:
         """Decide about the job of an attempt that was cut short."""
         if job._cancelled or (begun and job._options.is_lease):  # a block can't be run again
-            by = "since its worker was removed" if cut is Cut.EVICTED else "with its caller"
+            by = "because its worker was removed" if cut is Cut.EVICTED else "with its caller"
             if job._cancelled:
                 by = job._extras.cancelled_by
             self._lifecycle.end(job, JobState.CANCELLED, now, f"cancelled while it ran, {by}")

@@ -255,9 +255,9 @@ class Lifecycle:
 
     def bury(self, job: JobRecord, now: float, cause: Exception | None) -> None:
         """End a job that no worker may run, perhaps on account of an error of a worker."""
-        words: Words = "no worker of the pool may take it"
+        words: Words = "no worker of the pool can run it"
         if cause is not None:
-            words = ("no worker of the pool may take it any more: {}", cause)
+            words = ("no worker of the pool can run it anymore: {}", cause)
         self.die(job, DeadReason.NO_WORKER, words, _last_error(job) if cause is None else cause, now)
 
     def end_attempt(self, run: Run, now: float, error: Exception | None) -> JobRecord:

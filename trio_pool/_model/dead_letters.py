@@ -88,7 +88,7 @@ class DeadLetters(Handle):
           KeyError: if the job isn't among the dead letters.
           TypeError: if ``job`` is not a job.
           PoolClosedError: if the workers have been stopped.
-          NoEligibleWorkerError: if no worker may run the new job.
+          NoEligibleWorkerError: if no worker can run the new job.
         """
         self._check(job)
         fresh = self._requeue(job, options)

@@ -31,7 +31,7 @@ class PoolClosedError(PoolError, trio.ClosedResourceError):
 
 
 class NoEligibleWorkerError(PoolError):
-    """No worker of the pool may ever run this job.
+    """No worker of the pool can ever run this job.
 
     Either no worker has all the tags of its ``requires``, or its ``worker`` has left the pool, or
     the pool has no workers at all. Raised by the submitting call if the pool was opened with
@@ -140,7 +140,7 @@ class JobDeadlockError(PoolError):
 
     Also raised at the end of the block of `Job.lend`, if the job has been cancelled and the job on
     its worker waits for the job's end. The job then has no worker, and must not use the resource
-    any more.
+    anymore.
     """
 
 

@@ -59,7 +59,7 @@ class WorkerHost(Protocol):
 class Job(JobRecord, Generic[V_co]):
     """A submitted call: the handle that ``submit`` returns.
 
-    Only the pool creates jobs. Everything here may be read at any time, also after the pool's block
+    Only the pool creates jobs. Everything here can be read at any time, also after the pool's block
     has been left.
     """
 
@@ -163,7 +163,7 @@ class Job(JobRecord, Generic[V_co]):
         Entering and leaving the block are checkpoints. If the job is cancelled, leaving still
         waits, shielded, until the job has the worker back. There is one exception: if the job on
         the worker also waits, shielded, for this job's end, the wait could never end. Then this job
-        goes on without a worker and must not use the resource any more: `worker` is None.
+        goes on without a worker and must not use the resource anymore: `worker` is None.
 
         Raises:
           RuntimeError: if called outside of the job's function, or if the job has ended, already
@@ -211,7 +211,7 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The job's own copy of the mapping given to ``submit``; the job's function may change it."""
+        """The job's own copy of the mapping given to ``submit``; the job's function can change it."""
         extra = self._extras
         if extra.metadata is None:
             extra.metadata = dict(self._options.metadata)

@@ -126,7 +126,7 @@ def revised(
 
 
 class ItemSpec:
-    """The options of a stream's jobs; some may be functions of the item.
+    """The options of a stream's jobs; some can be functions of the item.
 
     Arguments:
       given: the keyword arguments of a call, unchecked.
@@ -163,9 +163,8 @@ class ItemSpec:
         for name, value in given.items():
             if inspect.iscoroutine(value):
                 value.close()  # otherwise Python warns that the coroutine was never awaited
-                raise TypeError(
-                    f"the result of {name} must be had without awaiting it, got {shown(cast('object', value))}"
-                )
+                made = shown(cast("object", value))
+                raise TypeError(f"{name} must be a plain function of the item, which returned {made}")
         return revised(
             self.fixed, given, defaults=self._defaults, crew=self._crew, call=self._call, label="the result of {}"
         )

@@ -73,7 +73,7 @@ class DeadReason(enum.Enum):
     TIMED_OUT = "timed out"
     """its ``total_timeout`` passed, or would pass before the next attempt"""
     NO_WORKER = "no worker"
-    """no worker of the pool may run it"""
+    """no worker of the pool can run it"""
     BUDGET_EXHAUSTED = "budget exhausted"
     """its policy allows another attempt, but the pool's `RetryBudget` doesn't"""
 

@@ -126,7 +126,7 @@ class PoolStatistics(_Taken):
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
       used: what the attempts have used in all, by units.
       time: what the places of all workers have spent their time on since the pool was opened, in
-          place-seconds by cause; empty for groups. See :doc:`why`.
+          place-seconds by cause; empty for groups. See :doc:`/why`.
       workers: the statistics of the workers in the pool; after the pool's end, of its last workers.
     """
 

@@ -45,7 +45,7 @@ class RateLimit:
     a rate limit keeps its own count.
 
     Arguments:
-      count: how many attempts may start per ``per`` seconds, more than zero; may be a fraction.
+      count: how many attempts may start per ``per`` seconds, more than zero; can be a fraction.
       per: seconds, more than zero.
       burst: how many attempts may start at the same instant, at least 1. With a unit, the amount
           that may be used before the first wait.
@@ -99,7 +99,7 @@ class Sharer(Protocol):
 class SharedRateLimit(Handle, FixedAttributes):
     """A rate limit from which several workers and pools of one Trio run draw together.
 
-    Made by `RateLimit.shared`. It may be given wherever a `RateLimit` may. A run draws once,
+    Made by `RateLimit.shared`. Use it wherever a `RateLimit` can stand. A run draws once,
     however many of its holders have the limit: its worker, its pool. Pools that wait for it take
     turns.
 

@@ -143,7 +143,7 @@ def _check_rest(elastic: Elastic[Any], _: object, __: object) -> None:
 class Elastic(Generic[R_co]):
     """Workers that the pool opens and retires with the load, instead of a fixed list of resources.
 
-    The pool opens a worker when a job waits that no free worker may take and a new worker may. The
+    The pool opens a worker when a job waits that no free worker can run and a new worker can. The
     pool never opens more workers at once than jobs wait. If some workers have been idle at every
     moment of the last ``idle_timeout`` seconds, the pool retires that many workers, the longest
     idle first.

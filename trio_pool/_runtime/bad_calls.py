@@ -25,7 +25,7 @@ def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: Ty
     words = f"{_name(fn)} can't be called like this, with {given} resource before its arguments: {said(error)}"
     if leading and type(_bound_to(fn)) is type(leading[0]):
         return f"{words}. {_cure_of_bound(fn, leading[0])}"
-    return words if leading else f"{words}. A pool of slots has no resources to hand out, as open_pool([...]) has"
+    return words if leading else f"{words}. A pool of slots passes no resource; open_pool([...]) does"
 
 
 def bound_already(fn: Callable[..., Any], resource: object) -> str:
@@ -36,7 +36,7 @@ def bound_already(fn: Callable[..., Any], resource: object) -> str:
 def _cure_of_bound(fn: Callable[..., Any], resource: object) -> str:
     kind = one_line(type_name(resource))
     return (
-        f"It is bound to one {kind} already; hand over the function of the class, {_name(fn)}, "
+        f"It is bound to one {kind} already; pass the function of the class, {_name(fn)}, "
         f"and the pool fills in the {kind} of the worker"
     )
 
@@ -50,7 +50,7 @@ def not_async(fn: Callable[..., Any], made: object) -> str:
             "let it return a list, or send what it finds through a memory channel"
         )
     if hasattr(type(made), "__await__"):
-        return f"{name} is not an async function: hand over one that awaits what it returned, {shown(made)}"
+        return f"{name} is not an async function: pass one that awaits what it returned, {shown(made)}"
     return (
         f"{name} is not an async function: calling it returned {shown(made)}, not a coroutine; "
         "use async def, and await trio.to_thread.run_sync(...) for what blocks"
@@ -63,7 +63,7 @@ def not_callable(fn: object) -> str:
         fn.close()  # otherwise Python warns that the coroutine was never awaited
         return (
             f"the first argument must be an async function, got the coroutine {shown(cast('object', fn))}; "
-            "hand over the function and its arguments: (fn, arg), not (fn(arg))"
+            "pass the function and its arguments: (fn, arg), not (fn(arg))"
         )
     return f"the first argument must be an async function, got {shown(fn)}"
 

@@ -25,18 +25,18 @@ def deadlock_of(wait: Wait) -> JobDeadlockError:
     if wait.for_place:
         held_by = _holders(run for run in wait.stuck if run.job is not job)
         words = (
-            f"the job {label(job)} would wait for ever to get {name} back, which it has lent: "
+            f"the job {label(job)} would wait forever to get {name} back, which it has lent: "
             f"it has to end before {held_by} can go on. It goes on without a worker, and must not use the resource"
         )
         return JobDeadlockError(f"{words}; {_cure(job)}" if wait.lending_helps else words)
     wish = "workers for its group alone" if wait.group is not None else _names_of(wait.jobs())
     held_by = _holders(wait.stuck)
-    words = f"the job {label(job)} would wait for ever for {wish}: that can't happen while these jobs wait: {held_by}"
+    words = f"the job {label(job)} would wait forever for {wish}: that can't happen while these jobs wait: {held_by}"
     if wait.full_keys:
         full = _in_short(
             [f"{shown(key.value, _MOST_OF_KEY)} (max_running={key.max_running})" for key in wait.full_keys]
         )
-        words += f"; of these keys no more may run: {full}"
+        words += f"; no more jobs of these keys can run: {full}"
     return JobDeadlockError(f"{words}; {_cure(job)}" if wait.lending_helps else words)
 
 
@@ -68,7 +68,7 @@ def _hold_of(run: Run) -> str:
     if run.is_forfeited:
         return f"has lent {name} and goes on without it"
     if worker._is_leaving:
-        return f"has lent {name}, which is to leave"
+        return f"has lent {name}, which is about to leave"
     if Hold.REOPENING in worker._holds:
         return f"has lent {name}, whose resource is broken"
     return f"has lent {name}"

@@ -43,7 +43,7 @@ class Few:
         return True
 
     def release(self) -> None:
-        """Let nobody wait any more."""
+        """Let nobody wait anymore."""
         self._is_released = True
         self._wake()
 

@@ -59,7 +59,7 @@ def current_job() -> Job[Any]:
 def current_worker() -> Worker:
     """Return the worker on which this call of the job's function runs.
 
-    Works where `current_job` does. A job with a `Hedge` may run on several workers: each call of its function gets
+    Works where `current_job` does. A job with a `Hedge` can run on several workers: each call of its function gets
     its own.
 
     Raises:

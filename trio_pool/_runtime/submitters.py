@@ -116,7 +116,7 @@ class Submitters:
         self._release(job, self._not_eligible(job))
 
     def _not_eligible(self, job: JobRecord) -> NoEligibleWorkerError:
-        """Return the error for a job that no worker may run."""
+        """Return the error for a job that no worker can run."""
         options, state = job._options, self._core.state
         asked = [f"the worker {one_line(options.worker.name)}"] if options.worker is not None else []
         if options.requires:
@@ -124,6 +124,6 @@ class Submitters:
         wish = f", which asks for {' and '.join(asked)}" if asked else ""
         if not state.roster.by_id and state.growth is None:
             wish += ': the pool has no workers; add one first, or open it with no_worker="wait"'
-        error = NoEligibleWorkerError(f"no worker of the pool may ever take the job {label(job)}{wish}")
+        error = NoEligibleWorkerError(f"no worker of the pool can ever run the job {label(job)}{wish}")
         error.__cause__ = state.given_up.cause_for(job)
         return error

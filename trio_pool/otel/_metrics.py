@@ -103,36 +103,32 @@ class _Measures:
         # Replaced, never modified, since any thread that collects metrics reads it.
         self._watching: tuple[_Watching, ...] = ()
         meter = metrics.get_meter("trio_pool", __version__, provider)
-        self.finished = meter.create_counter(
-            "trio_pool.finished.jobs", "{job}", "Jobs that have ended, by how they did."
-        )
+        self.finished = meter.create_counter("trio_pool.finished.jobs", "{job}", "Jobs that have ended, by outcome.")
         self.attempts = meter.create_counter(
-            "trio_pool.job.attempts", "{attempt}", "Attempts that have ended, by how they did."
+            "trio_pool.job.attempts", "{attempt}", "Attempts that have ended, by outcome."
         )
-        self.retries = meter.create_counter(
-            "trio_pool.job.retries", "{retry}", "How often a failed job was to be tried again."
-        )
+        self.retries = meter.create_counter("trio_pool.job.retries", "{retry}", "Retries of failed jobs.")
         self.wait_time = meter.create_histogram(
             "trio_pool.job.wait_time",
             "s",
-            "How long jobs have waited from being submitted until they first started.",
+            "Time from the submission of a job to its first start.",
             explicit_bucket_boundaries_advisory=_BOUNDARIES,
         )
         self.duration = meter.create_histogram(
             "trio_pool.attempt.duration",
             "s",
-            "How long attempts have taken.",
+            "Duration of attempts.",
             explicit_bucket_boundaries_advisory=_BOUNDARIES,
         )
         meter.create_observable_up_down_counter(
-            "trio_pool.job.count", [self._jobs], "{job}", "Jobs that are in the pool, by their state."
+            "trio_pool.job.count", [self._jobs], "{job}", "Jobs in the pool, by state."
         )
         meter.create_observable_up_down_counter(
-            "trio_pool.worker.count", [self._workers], "{worker}", "Workers that are in the pool, by their state."
+            "trio_pool.worker.count", [self._workers], "{worker}", "Workers in the pool, by state."
         )
 
         meter.create_observable_up_down_counter(
-            "trio_pool.pool.count", [self._pool_states], "{pool}", "Pools that are open, by whether they start jobs."
+            "trio_pool.pool.count", [self._pool_states], "{pool}", "Open pools, by whether they start jobs."
         )
         meter.create_observable_counter(
             "trio_pool.place.time", [self._times], "s", "What the places of workers have spent their time on, by cause."

@@ -35,7 +35,7 @@ class Telemetry(Instrument):
     was current when the job was submitted. Each attempt gets a child span of the job's span, which
     is the current span while the job's function runs.
 
-    One instance may watch several pools. If it is added to a running pool, it reports the jobs with
+    One instance can watch several pools. If it is added to a running pool, it reports the jobs with
     events from then on. After ``remove_instrument``, call `end_spans`.
 
     Arguments:

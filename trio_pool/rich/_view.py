@@ -53,7 +53,7 @@ def live(
     If the output is not a terminal, the view prints a line of plain text at intervals and at the
     end.
 
-    Several views may be open at once, of the same pool or of different ones; views in one terminal
+    Several views can be open at once, of the same pool or of different ones; views in one terminal
     share its height.
 
     If a view fails, for example because its terminal has gone, it is stopped, and the error is

@@ -201,4 +201,4 @@ async def test_an_error_that_cannot_say_what_it_is_is_shown_by_its_type(autojump
         await pool.submit(fails)
         await pool.join()
         watch.failures.kept.append(attrs.evolve(watch.failures.kept[0], error=MuteError()))
-        assert failures_in(watch.lines())[0].endswith("MuteError: <its text can't be had>")
+        assert failures_in(watch.lines())[0].endswith("MuteError: <its text can't be read>")

@@ -171,6 +171,6 @@ async def test_an_error_that_cannot_be_told_is_called_by_its_type(autojump_clock
         job = await pool.submit(Flaky(1, error=SpeechlessError()), retry=RetryPolicy.fixed(1))
         await job.wait()
     assert [attempt.args.get("error") for attempt in Trace(timeline).attempts] == [
-        "SpeechlessError: <its text can't be had>",
+        "SpeechlessError: <its text can't be read>",
         None,
     ]

@@ -145,7 +145,7 @@ async def test_a_worker_that_opens_meanwhile_is_waited_for(autojump_clock: MockC
 
 
 async def test_jobs_that_nobody_may_take_die_when_nothing_else_is_left(autojump_clock: MockClock) -> None:
-    with pytest.RaisesGroup(pytest.RaisesExc(JobFailedError, match="no worker of the pool may take it")):
+    with pytest.RaisesGroup(pytest.RaisesExc(JobFailedError, match="no worker of the pool can run it")):
         async with open_pool(["a"], no_worker="wait") as pool:
             job = await pool.submit(works, requires=["special"])
             await pool.submit(sleeps, 3.0)

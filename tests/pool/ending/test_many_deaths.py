@@ -64,7 +64,10 @@ async def test_the_others_are_logged_in_one_line_each_where_debug_is_on(caplog: 
 
 async def test_the_number_of_those_that_were_dropped_is_always_logged(caplog: pytest.LogCaptureFixture) -> None:
     await let_die(MANY, max_dead=MOST_TOLD + 5)
-    assert told(caplog)[-1] == (logging.ERROR, f"{MANY - MOST_TOLD - 5} older dead jobs were dropped undealt with")
+    assert told(caplog)[-1] == (
+        logging.ERROR,
+        f"{MANY - MOST_TOLD - 5} older dead jobs that nobody has dealt with were dropped",
+    )
 
 
 async def test_the_group_that_comes_out_holds_them_all() -> None:
@@ -79,7 +82,7 @@ async def test_with_too_many_of_them_it_says_how_many_are_missing() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await let_die(5, max_dead=3, on_dead="raise")
     *_, last = caught.value.exceptions
-    assert (type(last), str(last)) == (PoolError, "2 older dead jobs were dropped undealt with")
+    assert (type(last), str(last)) == (PoolError, "2 older dead jobs that nobody has dealt with were dropped")
 
 
 async def test_no_death_is_put_into_words_before_somebody_reads_it() -> None:
@@ -160,7 +163,7 @@ async def test_another_error_is_told_in_the_same_line_then(logger: logging.Logge
         await pool.join()
         pool.dead.pop(job)
     assert handler.lines == [
-        "instrument <Wrong: its repr can't be had> raised in job_submitted and was removed: KeyError: 'oops'"
+        "instrument <Wrong: its repr can't be read> raised in job_submitted and was removed: KeyError: 'oops'"
     ]
 
 

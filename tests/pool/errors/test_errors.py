@@ -164,7 +164,7 @@ async def test_a_single_attempt_is_said_in_the_singular() -> None:
 async def test_no_attempt_is_said_too() -> None:
     async with open_pool(1, no_worker="bury") as pool:
         failure = await failure_of(await pool.submit(trio.sleep, 0, requires=["gpu"], name="fetch"))
-    assert str(failure) == "job 1 (fetch) is dead after 0 attempts: no worker of the pool may take it"
+    assert str(failure) == "job 1 (fetch) is dead after 0 attempts: no worker of the pool can run it"
 
 
 async def test_an_error_that_is_the_reason_is_not_said_twice() -> None:
@@ -258,5 +258,5 @@ async def test_a_closed_pool_says_so() -> None:
 
 async def test_a_job_that_nobody_may_take_is_named() -> None:
     async with open_pool(1) as pool:
-        with pytest.raises(NoEligibleWorkerError, match="no worker of the pool may ever take the job fetch"):
+        with pytest.raises(NoEligibleWorkerError, match="no worker of the pool can ever run the job fetch"):
             await pool.submit(trio.sleep, 0, requires=["gpu"], name="fetch")

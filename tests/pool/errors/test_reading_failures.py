@@ -123,8 +123,8 @@ async def test_an_error_whose_text_is_at_fault_is_told_without_it(autojump_clock
             raise RuntimeError
 
     failure = await failure_of(raises(Mute()))
-    assert failure.__notes__ == ["attempt 1 on A, 0.000 s: Mute: <its text can't be had>"]
-    assert str(failure).endswith("no attempts left; last error: Mute: <its text can't be had>")
+    assert failure.__notes__ == ["attempt 1 on A, 0.000 s: Mute: <its text can't be read>"]
+    assert str(failure).endswith("no attempts left; last error: Mute: <its text can't be read>")
 
 
 def test_an_attempt_on_several_workers_names_them_all() -> None:

@@ -86,9 +86,9 @@ def text(value: str) -> Any:
     return Text(value)
 
 
-MUTE = "<Rude: its repr can't be had>"
+MUTE = "<Rude: its repr can't be read>"
 CALL = f"RudeFunction({MUTE})"
-SILENT = "<its text can't be had>"
+SILENT = "<its text can't be read>"
 
 # What the function raises, and what the job's error is in words.
 ERRORS = {
@@ -351,7 +351,7 @@ async def test_graphs_with_keys_that_refuse_to_be_shown() -> None:
 
     one, other = Key(), Key()
     async with open_pool(["a"]) as pool:
-        with pytest.raises(GraphError, match="the graph has a cycle: <Key: its repr can't be had> -> <Key"):
+        with pytest.raises(GraphError, match="the graph has a cycle: <Key: its repr can't be read> -> <Key"):
             await pool.submit_graph({one: Node(works, after=[other]), other: Node(works, after=[one])})
         jobs = await pool.submit_graph({one: Node(works), other: Node(works, after=[one])})
         assert await jobs[other].wait() == "done"

@@ -130,7 +130,7 @@ async def test_join_after_the_block_returns(autojump_clock: MockClock) -> None:
 
 async def test_a_job_can_not_join_its_own_group(autojump_clock: MockClock) -> None:
     async def joins(resource: str, group: JobGroup[str]) -> None:
-        with pytest.raises(RuntimeError, match="would wait for ever"):
+        with pytest.raises(RuntimeError, match="would wait forever"):
             await group.join()
 
     async with open_pool(["a"]) as pool, pool.open_group() as group:

@@ -89,7 +89,7 @@ async def test_a_group_waits_for_ever_for_a_worker_that_waits_for_its_opener(aut
 
     async with open_pool(named("a", "b", "c")) as pool:
         message = await pool.run(parent, name="parent")
-        assert message.startswith("the job child would wait for ever for workers for its group alone: ")
+        assert message.startswith("the job child would wait forever for workers for its group alone: ")
         assert "while these jobs wait: child (on b), parent (on a)" in message
 
 
@@ -106,7 +106,7 @@ async def test_so_does_a_job_that_begins_to_wait_after_that(autojump_clock: Mock
         return str(caught.value)
 
     async with open_pool(list("abc")) as pool:
-        assert (await pool.run(parent, name="parent")).startswith("the job parent would wait for ever for child: ")
+        assert (await pool.run(parent, name="parent")).startswith("the job parent would wait forever for child: ")
 
 
 async def test_a_group_waits_for_workers_of_jobs_that_wait_for_what_will_end(autojump_clock: MockClock) -> None:

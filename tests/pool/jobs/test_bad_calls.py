@@ -66,7 +66,7 @@ async def test_a_method_of_a_resource_is_told_to_be_handed_over_from_the_class(f
     assert text.startswith("Client.get can't be called like this, with the resource before its arguments: ")
     assert "takes 2 positional arguments but 3 were given" in text
     assert text.endswith(
-        "It is bound to one Client already; hand over the function of the class, Client.get, "
+        "It is bound to one Client already; pass the function of the class, Client.get, "
         "and the pool fills in the Client of the worker"
     )
 
@@ -74,7 +74,7 @@ async def test_a_method_of_a_resource_is_told_to_be_handed_over_from_the_class(f
 async def test_a_method_of_the_very_resource_is_told_the_same_though_it_could_be_called() -> None:
     client = Client()
     text = await complaint(client.get_all, "/index", resources=[client])
-    assert text.startswith("Client.get_all can't be called like this. It is bound to one Client already; hand over ")
+    assert text.startswith("Client.get_all can't be called like this. It is bound to one Client already; pass ")
 
 
 async def test_a_method_of_another_object_may_take_a_resource() -> None:
@@ -100,7 +100,7 @@ async def test_in_a_pool_of_slots_it_is_said_that_there_are_no_resources() -> No
 
     text = await complaint(fetch, "/index", resources=1)
     assert "fetch can't be called like this, with no resource before its arguments: " in text
-    assert text.endswith("A pool of slots has no resources to hand out, as open_pool([...]) has")
+    assert text.endswith("A pool of slots passes no resource; open_pool([...]) does")
 
 
 @pytest.mark.parametrize("fn", [not_async, partial(not_async, 1), NotAsync()], ids=["plain", "partial", "callable"])
@@ -121,7 +121,7 @@ async def test_a_function_that_returns_something_to_be_awaited_is_told_to_await_
         return Later()
 
     text = await complaint(later)
-    assert " is not an async function: hand over one that awaits what it returned, <" in text
+    assert " is not an async function: pass one that awaits what it returned, <" in text
 
 
 async def test_what_the_function_has_returned_is_shown_in_short() -> None:

@@ -154,7 +154,7 @@ async def test_a_worker_of_another_pool(opened: OpenPool, call: Call) -> None:
 @both
 async def test_requires_that_nobody_has(opened: OpenPool, call: Call) -> None:
     async with opened() as pool:
-        with pytest.raises(NoEligibleWorkerError, match="no worker of the pool may ever take the job") as caught:
+        with pytest.raises(NoEligibleWorkerError, match="no worker of the pool can ever run the job") as caught:
             await call(pool, echo, requires=["gpu", "big"])
         assert list(pool.jobs()) == []
     assert "'big', 'gpu'" in str(caught.value)
@@ -166,7 +166,7 @@ async def test_a_pool_without_workers_says_what_to_do() -> None:
         with pytest.raises(NoEligibleWorkerError) as caught:
             await pool.submit(whoami)
     assert str(caught.value) == (
-        "no worker of the pool may ever take the job whoami: "
+        "no worker of the pool can ever run the job whoami: "
         'the pool has no workers; add one first, or open it with no_worker="wait"'
     )
 

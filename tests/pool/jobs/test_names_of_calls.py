@@ -195,7 +195,7 @@ async def test_messages_the_log_and_the_live_view_show_them(autojump_clock: Mock
     for text in (
         f"job 2 ({CALL}) is dead after 1 attempt: no attempts left; last error: OSError: gone",
         f"job 3 ({CALL}) was discarded: it waited for fetch, which is dead",
-        f"no worker of the pool may ever take the job {CALL}, which asks for the tags 'gpu'",
+        f"no worker of the pool can ever run the job {CALL}, which asks for the tags 'gpu'",
         f"job 2 ({CALL}) is submitted",
     ):
         assert text in said
@@ -211,7 +211,7 @@ async def test_a_deadlock_is_told_with_them(autojump_clock: MockClock) -> None:
         with pytest.raises(JobFailedError) as caught:
             await pool.run(parent, PAGE)
     text = str(caught.value.__cause__)
-    assert f"parent('{PAGE}') would wait for ever for {CALL}: " in text
+    assert f"parent('{PAGE}') would wait forever for {CALL}: " in text
     assert f"parent('{PAGE}') (on A)" in text
     assert "current_job().lend()" in text
 
@@ -283,7 +283,7 @@ async def test_a_job_of_a_graph_is_called_by_its_key_whatever_that_is() -> None:
     key = Key()
     async with open_pool(A, on_dead="keep") as pool:
         jobs = await pool.submit_graph({("page", 17): Node(fetch, PAGE), key: Node(fetch)})
-        assert [job.name for job in jobs.values()] == ["('page', 17)", "<its text can't be had>"]
+        assert [job.name for job in jobs.values()] == ["('page', 17)", "<its text can't be read>"]
         await pool.join()
 
 

@@ -67,4 +67,4 @@ async def test_the_end_of_its_worker() -> None:
         nursery.start_soon(borrow)
         await wait_all_tasks_blocked()
         await pool.workers[0].remove(cancel=True)
-    assert lease.job.reason == "cancelled while it ran, since its worker was removed"
+    assert lease.job.reason == "cancelled while it ran, because its worker was removed"

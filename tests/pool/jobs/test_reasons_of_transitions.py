@@ -217,7 +217,7 @@ async def test_a_cancelled_pool_says_so(autojump_clock: MockClock) -> None:
 async def test_a_job_without_a_worker_says_so() -> None:
     async with open_pool([A], no_worker="bury", on_dead="keep") as pool:
         job = await pool.submit(works, requires=["gpu"])
-    assert told(job)[-1] == (DEAD, "no worker of the pool may take it")
+    assert told(job)[-1] == (DEAD, "no worker of the pool can run it")
 
 
 # In words when read
@@ -245,7 +245,7 @@ async def test_an_error_whose_text_can_not_be_had_hides_nothing(autojump_clock: 
 
     async with open_pool([Resource("a", name="{0}\n{}")], retry=RetryPolicy.fixed(1)) as pool:
         job = await pool.submit(Flaky(1, error=Rude()))
-    assert told(job)[2] == (DELAYED, "failed on {0} {}: Rude: <its text can't be had>")
+    assert told(job)[2] == (DELAYED, "failed on {0} {}: Rude: <its text can't be read>")
 
 
 @frees_at_once

@@ -86,7 +86,7 @@ async def test_an_edge_that_stands_there_twice_is_named(reverse: bool) -> None:
 async def test_a_node_that_no_worker_may_take_is_found_before_any_job_is_queued() -> None:
     nodes = {"a": Node(works), "b": Node(works, after=["a"]), "c": Node(works, after=["b"], requires=["gpu"])}
     async with open_pool(["a"]) as pool:
-        message = "^no worker of the pool may ever take the job c, which asks for the tags 'gpu'$"
+        message = "^no worker of the pool can ever run the job c, which asks for the tags 'gpu'$"
         await check_refused(pool, nodes, NoEligibleWorkerError, message)
 
 

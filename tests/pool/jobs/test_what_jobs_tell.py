@@ -303,7 +303,7 @@ async def test_a_job_that_nobody_may_take_says_so(opened: OpenPool) -> None:
     async with opened(on_dead="keep", no_worker="bury") as pool:
         job = await pool.submit(echo, "x", requires=["gpu"])
     assert job.dead_reason is DeadReason.NO_WORKER
-    assert job.reason == "no worker of the pool may take it"
+    assert job.reason == "no worker of the pool can run it"
 
 
 @both

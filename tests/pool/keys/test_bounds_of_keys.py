@@ -186,7 +186,7 @@ async def test_a_wait_that_the_bound_of_a_key_would_never_let_end_is_told(autoju
             await pool.run(parent, key="a")
         assert isinstance(caught.value.__cause__, JobDeadlockError)
         assert "lend()" in str(caught.value.__cause__)
-        assert "of these keys no more may run: 'a' (max_running=1)" in str(caught.value.__cause__)
+        assert "no more jobs of these keys can run: 'a' (max_running=1)" in str(caught.value.__cause__)
         await pool.run(parent, key="b")
 
 
@@ -199,9 +199,9 @@ async def test_a_deadlock_names_only_keys_at_their_bounds(autojump_clock: MockCl
         return "done"
 
     async with open_pool(1, per_key=PerKey(max_running=1)) as pool:
-        assert "no more may run" not in await pool.run(parent, key="a")
+        assert "no more jobs" not in await pool.run(parent, key="a")
     async with open_pool(2, per_key=PerKey(max_running=1)) as pool:
-        assert f"no more may run: '{'b' * 38}…" in await pool.run(parent, key="b" * 100)
+        assert f"no more jobs of these keys can run: '{'b' * 38}…" in await pool.run(parent, key="b" * 100)
 
 
 async def test_a_wait_that_becomes_endless_by_the_bound_of_a_key_is_told(autojump_clock: MockClock) -> None:

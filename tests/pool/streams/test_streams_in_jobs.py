@@ -1,4 +1,4 @@
-"""Jobs that read streams of their own pool: they are told where they would wait for ever, and only there."""
+"""Jobs that read streams of their own pool: they are told where they would wait forever, and only there."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_jobs_that_need_the_worker_of_their_reader_are_a_deadlock(
 ) -> None:
     async with open_pool(["mine"]) as pool:
         job = await pool.submit(open_and_read, partial(getattr(pool, name), nap, items("a", "b", "c")))
-        with pytest.raises(Exception, match="would wait for ever for nap") as told:
+        with pytest.raises(Exception, match="would wait forever for nap") as told:
             await job.wait()
         assert isinstance(told.value.__cause__, JobDeadlockError)
 
@@ -190,7 +190,7 @@ async def test_a_worker_that_leaves_makes_it_a_deadlock(name: str, items: Items,
         job = await pool.submit(open_and_read, stream, worker=mine)
         await trio.sleep(10)
         nursery.start_soon(partial(other.remove, cancel=True))
-        with pytest.raises(Exception, match="would wait for ever"):
+        with pytest.raises(Exception, match="would wait forever"):
             await job.wait()
         assert trio.current_time() == 10
 

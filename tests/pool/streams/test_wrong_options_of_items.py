@@ -153,7 +153,7 @@ async def test_a_coroutine_as_result_is_refused() -> None:
         return rank(page)
 
     async with open_pool(1) as pool, pool.map(fetch, PAGES, priority=answer) as found:
-        with pytest.raises(TypeError, match="the result of priority must be had without awaiting it, got <coroutine"):
+        with pytest.raises(TypeError, match="priority must be a plain function of the item, which returned <coroutine"):
             await anext(found)
 
 

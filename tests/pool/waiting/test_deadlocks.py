@@ -1,4 +1,4 @@
-"""A job that would wait for ever for others of its pool is told so."""
+"""A job that would wait forever for others of its pool is told so."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ async def test_the_error_names_the_jobs_and_their_workers(autojump_clock: MockCl
 
     async with open_pool(1) as pool:
         assert await pool.run(parent, name="parent") == (
-            "the job parent would wait for ever for in the group 0, in the group 1, in the group 2 and 2 more: "
+            "the job parent would wait forever for in the group 0, in the group 1, in the group 2 and 2 more: "
             "that can't happen while these jobs wait: parent (on worker-1); "
             "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
         )
@@ -309,7 +309,7 @@ async def test_the_error_names_the_jobs_and_their_workers(autojump_clock: MockCl
 
 async def test_the_error_shows_jobs_without_names_with_their_arguments(autojump_clock: MockClock) -> None:
     async def parent() -> None:
-        with pytest.raises(JobDeadlockError, match=r"would wait for ever for nap\(1\): "):
+        with pytest.raises(JobDeadlockError, match=r"would wait forever for nap\(1\): "):
             await pool.run(nap, 1)
 
     async with open_pool(1) as pool:
@@ -333,7 +333,7 @@ async def test_the_error_tells_who_has_lent_a_worker(autojump_clock: MockClock) 
     async with open_pool(2) as pool:
         jobs = [await pool.submit(one, name="one"), await pool.submit(other, name="other")]
     assert messages == [
-        "the job other would wait for ever for one: that can't happen while these jobs wait: "
+        "the job other would wait forever for one: that can't happen while these jobs wait: "
         "other (on worker-2), one (has lent worker-1)"
     ]
 

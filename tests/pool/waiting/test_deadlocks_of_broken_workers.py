@@ -63,7 +63,7 @@ async def test_the_error_tells_that_a_lent_worker_is_broken(autojump_clock: Mock
         with pytest.raises(JobFailedError) as caught:
             await pool.run(parent, name="parent")
         assert str(caught.value.__cause__) == (
-            "the job parent would wait for ever for child: that can't happen while these jobs wait: "
+            "the job parent would wait forever for child: that can't happen while these jobs wait: "
             "parent (has lent a, whose resource is broken)"
         )
 

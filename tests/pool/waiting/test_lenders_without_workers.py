@@ -43,7 +43,7 @@ async def test_it_is_told_by_an_error_that_names_the_jobs_the_worker_and_the_cur
     async with open_pool(1) as pool:
         assert await parted.run(pool) == 3
     assert str(parted.told) == (
-        "the job child would wait for ever to get worker-1 back, which it has lent: it has to end before "
+        "the job child would wait forever to get worker-1 back, which it has lent: it has to end before "
         "parent (on worker-1) can go on. It goes on without a worker, and must not use the resource; "
         "'async with current_job().lend():' around the wait lets other jobs use the worker meanwhile"
     )
@@ -100,7 +100,7 @@ async def test_its_waits_are_told_if_they_are_in_vain(autojump_clock: MockClock)
         async with open_pool(1) as pool:
             assert await parted.run(pool) == 3
     assert parted.child.result().startswith(
-        "the job child would wait for ever for grandchild: that can't happen while these jobs wait: "
+        "the job child would wait forever for grandchild: that can't happen while these jobs wait: "
         "child (has lent worker-1 and goes on without it), parent (on worker-1)"
     )
 

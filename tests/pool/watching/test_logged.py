@@ -169,10 +169,10 @@ async def test_a_broken_resource_is_a_warning_and_one_that_has_done_its_jobs_is_
     async with open_pool([worn], instruments=[Logged(logger)], lifespan=Doors().lifespan, on_dead="keep") as pool:
         await pool.run(works)
         await pool.run(works)
-    assert heard.lines().count("DEBUG worker 1 (A) opens its resource anew") == 2
+    assert heard.lines().count("DEBUG worker 1 (A) reopens its resource") == 2
     async with open_pool(A, instruments=[Logged(logger)], lifespan=Doors().lifespan, on_dead="keep") as pool:
         await pool.submit(jams)
-    assert heard.lines(logging.WARNING)[0] == ("WARNING worker 1 (A) opens its resource anew: ResourceBroken: jammed")
+    assert heard.lines(logging.WARNING)[0] == ("WARNING worker 1 (A) reopens its resource: ResourceBroken: jammed")
 
 
 async def test_odd_names_stay_in_one_line(logger: logging.Logger, heard: Heard) -> None:

@@ -304,8 +304,8 @@ async def test_statistics_are_shown_though_the_last_error_can_not_be(autojump_cl
     async with open_pool(["a"], on_dead="keep") as pool:
         await pool.submit(fails)
         await pool.join()
-        assert "last_error=<Unspeakable: its repr can't be had>" in repr(pool.workers[0].statistics())
-        assert "last_error=<Unspeakable: its repr can't be had>" in repr(pool.statistics())
+        assert "last_error=<Unspeakable: its repr can't be read>" in repr(pool.workers[0].statistics())
+        assert "last_error=<Unspeakable: its repr can't be read>" in repr(pool.statistics())
 
 
 async def test_statistics_show_the_last_error(autojump_clock: MockClock) -> None:
