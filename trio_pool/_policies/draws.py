@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from .._basics.frozen_mapping import FrozenMapping
@@ -100,4 +99,4 @@ def used_of(draws: Draws | None) -> Mapping[str, Amount] | None:
 
 
 def _as_number(amount: Amount) -> float:
-    return as_float(amount) if isinstance(amount, Fraction) or abs(amount) >= _LARGEST else amount
+    return as_float(amount) if not isinstance(amount, int) or abs(amount) >= _LARGEST else amount

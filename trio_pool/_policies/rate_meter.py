@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from fractions import Fraction
 
 Amount: TypeAlias = "int | Fraction"
 """What a start draws. Sums of ints and fractions are exact, in whatever order they are added up."""
@@ -175,7 +175,11 @@ def exact(number: float) -> Amount:
     """Return a finite number as an int or a fraction, which are exact in sums."""
     if isinstance(number, int):
         return number
-    return int(number) if number.is_integer() else Fraction(number)
+    if number.is_integer():
+        return int(number)
+    from fractions import Fraction  # importing it takes a tenth of the time of importing the whole package
+
+    return Fraction(number)
 
 
 def as_float(number: Amount) -> float:
