@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import trio
@@ -14,8 +14,6 @@ from .._model.states import DeadReason, JobState
 
 if TYPE_CHECKING:
     from .._api.pool import Pool, SlotPool
-
-EndingKind: TypeAlias = Literal["done", "dead", "returned", "overstayed"]
 
 
 @attrs.frozen
@@ -32,7 +30,7 @@ class Ending:
       reason: why, in words; empty for a job that has returned a value.
     """
 
-    kind: EndingKind
+    kind: Literal["done", "dead", "returned", "overstayed"]
     result: Any = attrs.field(default=None, repr=False)
     delay: float = 0.0
     reason: str = ""
@@ -47,7 +45,7 @@ class Ending:
         the job is dead                              ``dead``, with the death's words as the reason
         its ``total_timeout`` passed                 ``overstayed``
         no worker of this pool may run it            ``overstayed``
-        its function raised `HandBack`               ``returned`` after that delay
+        its function raised ``HandBack``             ``returned`` after that delay
         it was discarded otherwise                   ``done``, without a result
         the pool takes no more jobs                  ``returned`` at once
         it was cancelled, as the process ends        ``returned`` at once

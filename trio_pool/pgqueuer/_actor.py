@@ -120,7 +120,7 @@ class PoolActor(FixedAttributes, Generic[P, V]):
 
         Raises:
           TypeError: if JSON can't write an argument.
-          psycopg.Error: if the database can't be reached, or has no tables of PgQueuer's.
+          Exception: of psycopg's, if the database can't be reached, or has no tables of PgQueuer's.
         """
         return self.send_with_options(args, kwargs)
 
@@ -145,7 +145,7 @@ class PoolActor(FixedAttributes, Generic[P, V]):
 
         Raises:
           ValueError, TypeError: if ``delay`` is out of its range or an argument of the wrong type.
-          psycopg.Error: if the database can't be reached, or has no tables of PgQueuer's.
+          Exception: of psycopg's, if the database can't be reached, or has no tables of PgQueuer's.
         """
         seconds = validate.seconds("delay", delay, finite=True)
         payload = json.dumps([list(args), kwargs or {}]).encode()

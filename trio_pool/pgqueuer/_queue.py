@@ -81,7 +81,7 @@ class PoolQueue:
         """Make PgQueuer's tables, unless they are there. Waits for the database.
 
         Raises:
-          psycopg.Error: if the database can't be reached, or refuses.
+          Exception: of psycopg's, if the database can't be reached, or refuses.
         """
         environment = QueryBuilderEnvironment()
         with psycopg.connect(self._conninfo) as connection:
