@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.project.test_examples import EXAMPLES
@@ -69,4 +72,50 @@ class PostgreSQL:
         postgres_server.stop_server(self._folder)
 
     def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+
+class RabbitMQ:
+    """A node of its own, and beside it a Valkey that counts starts."""
+
+    def __init__(self) -> None:
+        self._valkey = Valkey()
+        self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+        self._port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}+{self._valkey.url}"
+        self._environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "RABBITMQ_NODENAME": f"test-{self._port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self._port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+        }
+        self._valkey.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            ["rabbitmq-server"], env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < deadline, "RabbitMQ has not started"
+                time.sleep(0.2)
+            else:
+                break
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def remove(self) -> None:
+        self._valkey.stop()
+        self._valkey.remove()
         shutil.rmtree(self._folder)

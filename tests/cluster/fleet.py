@@ -46,11 +46,11 @@ class Fleet:
       folder: for the log of what the jobs do, and what the workers write.
     """
 
-    def __init__(self, program: str, broker: Broker, folder: Path) -> None:
+    def __init__(self, program: str, broker: Broker, folder: Path, *, keeps_results: bool) -> None:
         self.broker = broker
         self.log = Log(str(folder))
         self.workers: list[subprocess.Popen[str]] = []
-        self.keeps_results = program == "on_dramatiq"
+        self.keeps_results = keeps_results
         self._program = program
         self._folder = folder
         self._stack = ExitStack()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis
 
 if TYPE_CHECKING:
     from tests.cluster.fleet import Fleet
@@ -115,3 +118,17 @@ def test_a_worker_ends_while_the_broker_is_away(fleet: Fleet) -> None:
     fleet.broker.start()
     fleet.start_worker()
     fleet.wait_for("end", [1])
+
+
+@pytest.mark.parametrize("engine", ["dramatiq"], indirect=True)
+def test_a_message_that_can_not_be_read_keeps_no_other_from_being_done(fleet: Fleet) -> None:
+    client: Any = Redis
+    redis = client.from_url(fleet.broker.url)
+    for number in range(6):
+        fleet.submit((number,))
+        if number == 2:
+            redis.hset("dramatiq:default.msgs", "odd", b"{nonsense")
+            redis.rpush("dramatiq:default", "odd")
+    fleet.start_worker(heartbeat=1)
+    fleet.wait_for("end", range(6))
+    fleet.wait_until(lambda: redis.hexists("dramatiq:default.XQ.msgs", "odd"))

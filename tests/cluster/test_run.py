@@ -19,6 +19,9 @@ LONG = 120.0
 FLEET = {("worker-1", "token-a"), ("worker-1", "token-d"), ("worker-2", "token-b"), ("worker-2", "token-c")}
 
 
+both = pytest.mark.parametrize("engine", ["dramatiq", "pgqueuer"], indirect=True)
+
+
 @pytest.fixture
 def options(engine: str) -> list[str]:
     return ["--postgres"] if engine == "pgqueuer" else []
@@ -41,6 +44,7 @@ def wait_for_files(process: subprocess.Popen[str]) -> None:
         assert line
 
 
+@both
 def test_a_run_ends_with_a_table_by_worker_and_token_that_adds_up(options: list[str]) -> None:
     with running("cluster/run.py", "--files", "50", "--seed", "1", *options) as process:
         table, progress = process.communicate(timeout=LONG)
@@ -54,6 +58,7 @@ def test_a_run_ends_with_a_table_by_worker_and_token_that_adds_up(options: list[
     assert "  50/50 files   worker-1: " in progress
 
 
+@both
 def test_a_run_in_which_a_worker_is_killed_has_every_file_all_the_same(options: list[str]) -> None:
     with running("cluster/run.py", "--files", "60", "--kill", *options) as process:
         table, progress = process.communicate(timeout=LONG)

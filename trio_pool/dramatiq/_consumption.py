@@ -212,18 +212,20 @@ class Consumption:
 
     def _finish(self, actor: PoolActor[..., Any], message: MessageProxy, result: Any) -> Any:
         stored_for = self._result_kept(actor, message)
-        is_wanted = stored_for is not None or message.options.get("pipe_target") is not None
-        if is_wanted:
-            try:
-                get_encoder().encode({"result": result})
-            except Exception as error:
-                self._reject(actor, message, f"its result can't be written: {in_words(error)}")
-        if self._results is not None and stored_for is not None:
+        encoders = [] if stored_for is None else [self._results.backend.encoder]
+        if message.options.get("pipe_target") is not None:
+            encoders.append(get_encoder())
+        try:
+            for encoder in encoders:
+                encoder.encode({"result": result})
+        except Exception as error:
+            self._reject(actor, message, f"its result can't be written: {in_words(error)}")
+        if stored_for is not None:
             # Dramatiq stores it too, but only once, and acknowledges the message in any case.
             self._insist(self._results.backend.store_result, message, result, stored_for)
         if self._starts is not None:
             self._starts.end(message.message_id, at_once=False)
-        return result if is_wanted else None
+        return result if encoders else None
 
     def _result_kept(self, actor: PoolActor[..., Any], message: MessageProxy) -> int | None:
         """Return for how many milliseconds a result is kept, or None if it isn't."""

@@ -76,6 +76,8 @@ class Consumption:
         self._redeliver_after = timedelta(seconds=redeliver_after)
         self._under_way = UnderWay(pool)
         self._running = threading.Event()
+        self._manager: QueueManager | None = None
+        self._queries: Any = None
         # The waiters of futures that are done, and whether the loop is about to look at them.
         self._done: deque[asyncio.Future[None]] = deque()
         self._is_waking = False
@@ -120,7 +122,8 @@ class Consumption:
     def stop_taking(self) -> None:
         """Have the worker take no more jobs. Doesn't wait."""
         self._under_way.is_ending = True
-        self._call_in_loop(self._manager.shutdown.set)
+        if self._manager is not None:
+            self._call_in_loop(self._manager.shutdown.set)
 
     def _call_in_loop(self, fn: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop is closed, so the worker has ended
@@ -131,10 +134,10 @@ class Consumption:
         while self._thread.is_alive():
             self._thread.join(0.05)
             is_idle = self._under_way.is_cut or not self._under_way.count
-            stranded: int = getattr(self._queries.driver, "stranded", 0)
-            if is_idle and stranded:
+            driver: Any = getattr(self._queries, "driver", None)
+            if is_idle and getattr(driver, "stranded", 0):
                 self._thread.join(_PATIENCE if self._under_way.is_cut else 0.0)
-                self._call_in_loop(self._queries.driver.abandon)
+                self._call_in_loop(driver.abandon)
                 self._thread.join()
 
     # The worker's thread.

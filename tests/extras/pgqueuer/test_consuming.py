@@ -281,3 +281,21 @@ async def test_a_job_that_comes_after_the_end_has_begun_goes_back(queue: MemoryQ
         await until(lambda: queue.tables.returned)
     assert calls.starts == []
     assert queue.tables.returned[0] == (0.0, "the process ends")
+
+
+async def test_a_worker_that_can_not_be_set_up_cancels_the_body(
+    queue: MemoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Calls(queue)
+
+    def fail() -> None:
+        raise OSError("no such schema")
+
+    monkeypatch.setattr(queue, "_open_queries", fail)
+
+    async def consume() -> None:
+        async with open_pool(["a"]) as pool, queue.consume(pool):
+            await trio.sleep_forever()
+
+    with pytest.raises(OSError, match="no such schema"):
+        await consume()
