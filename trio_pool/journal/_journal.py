@@ -94,14 +94,14 @@ class Journal(Handle, FixedAttributes, Entered):
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         """Run a job for each item whose result is not in the journal, and iterate over the results in the items' order.
 
-        Like `Pool.map`, and used in the same way. A result is in the journal, and on the disk, before
+        Like `trio_pool.Pool.map`, and used in the same way. A result is in the journal, and on the disk, before
         it is given out. What is given out is ``loads(dumps(result))``, whether it comes from the
         journal or not.
 
         An item that occurs several times, in this stream or in others at the same time, runs once. If
         its job is cancelled or discarded, the next occurrence runs it.
 
-        An item that is dead raises `JobFailedError` at its step of the iteration. If it has died in an
+        An item that is dead raises `trio_pool.JobFailedError` at its step of the iteration. If it has died in an
         earlier stream and doesn't run again, the error's ``job`` is None.
 
         Entering the block and each step of the iteration are checkpoints. While results from the
@@ -119,9 +119,9 @@ class Journal(Handle, FixedAttributes, Entered):
           step: the name under which the results are kept; the function's qualified name by default.
           item_id: makes the str by which the journal knows an item; ``dumps`` by default.
           retry_dead: whether items that are dead in the journal run again.
-          buffer: as for `Pool.map`. Jobs whose results are being committed don't count, nor do
+          buffer: as for `trio_pool.Pool.map`. Jobs whose results are being committed don't count, nor do
               results from the journal.
-          **options: options of each job, as for `Pool.map`.
+          **options: options of each job, as for `trio_pool.Pool.map`.
 
         Raises:
           JournalError: on entering, if the journal is closed or has failed; in the iteration, if
@@ -185,7 +185,7 @@ class Journal(Handle, FixedAttributes, Entered):
           item_id: makes the str by which the journal knows an item; ``dumps`` by default.
           retry_dead: whether items that are dead in the journal run again.
           buffer: as for `map`.
-          **options: options of each job, as for `Pool.map`.
+          **options: options of each job, as for `trio_pool.Pool.map`.
 
         Raises:
           JournalError: on entering, if the journal is closed or has failed; in the iteration, if

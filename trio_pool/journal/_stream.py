@@ -40,8 +40,8 @@ class Entry(Generic[V]):
     Attributes:
       item_id: the item's id.
       result: the result; None without one.
-      error: why there is no result: `JobFailedError` if the item is dead, `JobCancelledError` if its job was
-          cancelled or discarded, or None.
+      error: why there is no result: `trio_pool.JobFailedError` if the item is dead,
+          `trio_pool.JobCancelledError` if its job was cancelled or discarded, or None.
       is_new: whether the item has run for this entry. Otherwise its outcome was in the journal, or comes from another
           occurrence of the item.
       attempts: how many attempts there were.
