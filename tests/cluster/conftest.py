@@ -70,11 +70,31 @@ def list_processes(mark: str) -> list[str]:
     return found
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what can't be run here."""
+    left_out = [item for item in items if (engine := engine_of(item)) is not None and why_left_out(engine)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def engine_of(item: pytest.Item) -> str | None:
+    """The engine that a test is about."""
+    call = getattr(item, "callspec", None)
+    engine: str | None = None if call is None else call.params.get("engine")
+    return engine if engine in NEEDS else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and why."""
+    for engine in ENGINES:
+        if reason := why_left_out(engine):
+            terminalreporter.write_line(f"The tests of {engine} are left out: {reason}")
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if reason := why_left_out(name):
-        pytest.skip(reason)
     return name
 
 

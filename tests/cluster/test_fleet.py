@@ -48,8 +48,10 @@ def test_of_200_jobs_among_bad_ones_and_killed_workers_each_is_done_and_only_the
     assert "its process has died 3 times" in fleet.dead()[POISON]
     assert "ValueError: no luck" in fleet.dead()[FAILS]
     starts = Counter(fleet.log.numbers("start"))
-    assert starts[POISON] == 3
-    assert starts[FAILS] == 2  # the attempts of the pool, and no more of the engine
+    assert starts[POISON] <= 3  # fewer if it was killed from outside before it had begun
+    # The attempts of the pool, and no more of the engine, unless its process was killed.
+    in_each = Counter(pid for what, number, pid, _ in fleet.log.read() if (what, number) == ("start", FAILS))
+    assert set(in_each.values()) <= {1, 2}
     assert starts[RETURNED] >= 2
 
 

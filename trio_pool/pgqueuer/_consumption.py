@@ -135,7 +135,8 @@ class Consumption:
             self._thread.join(0.05)
             is_idle = self._under_way.is_cut or not self._under_way.count
             driver: Any = getattr(self._queries, "driver", None)
-            if is_idle and getattr(driver, "stranded", 0):
+            stranded: int = getattr(driver, "stranded", 0)
+            if is_idle and stranded:
                 self._thread.join(_PATIENCE if self._under_way.is_cut else 0.0)
                 self._call_in_loop(driver.abandon)
                 self._thread.join()
