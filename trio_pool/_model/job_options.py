@@ -85,7 +85,7 @@ if TYPE_CHECKING or sys.version_info >= (3, 11):
         after: OfItem[Iterable[Job[Any]] | None, T]
 
 
-if sys.version_info < (3, 11):  # a TypedDict can't be generic there
+if not TYPE_CHECKING and sys.version_info < (3, 11):  # a TypedDict can't be generic there
 
     class StreamOptions(dict):
         """The keyword arguments of ``map`` and ``as_completed``: `JobOptions`, or functions of the item."""

@@ -272,4 +272,4 @@ async def _wait_shielded(event: trio.Event) -> KeyboardInterrupt | None:
                 break
             except KeyboardInterrupt as error:
                 interrupt = error
-    return interrupt
+    return interrupt  # noqa: ASYNC910  # the event's wait has ended

@@ -135,7 +135,7 @@ class Consumption:
             self._thread.join(0.05)
             is_idle = self._under_way.is_cut or not self._under_way.count
             driver: Any = getattr(self._queries, "driver", None)
-            stranded: int = getattr(driver, "stranded", 0)
+            stranded: Any = getattr(driver, "stranded", 0)
             if is_idle and stranded:
                 self._thread.join(_PATIENCE if self._under_way.is_cut else 0.0)
                 self._call_in_loop(driver.abandon)
@@ -204,13 +204,13 @@ class Consumption:
         try:
             future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
             await self._wait_for(future)
-            return Ending("done", future.result())
+            return Ending("done", future.result())  # noqa: ASYNC910  # asyncio's
         except asyncio.CancelledError:  # as the loop ends
-            return Ending("returned", reason="the process ends")
+            return Ending("returned", reason="the process ends")  # noqa: ASYNC910
         except Exception as error:
             if isinstance(error, PoolClosedError):
                 self.stop_taking()
-            return self._under_way.ending_of(error)
+            return self._under_way.ending_of(error)  # noqa: ASYNC910
         finally:
             if future is not None:
                 self._under_way.forget(future)

@@ -107,16 +107,13 @@ def test_an_exception_that_refuses_assignment_has_the_note_too() -> None:
 
 
 def test_the_seed_of_an_exception_that_takes_no_notes_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    class SilentError(Exception):
-        @property
-        def __notes__(self) -> list[str]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-            return []
+    silent: type[Exception] = type("SilentError", (Exception,), {"__notes__": property(lambda _: [])})
 
     async def test() -> None:
         await trio.lowlevel.checkpoint()
-        raise SilentError
+        raise silent
 
-    with caplog.at_level(logging.ERROR, "trio_pool"), pytest.raises(SilentError):
+    with caplog.at_level(logging.ERROR, "trio_pool"), pytest.raises(silent):
         explore(test, seeds=[1])
     assert "seed 1: trio_pool.testing.explore(..., seeds=[1]) repeats it" in caplog.text
 
