@@ -22,7 +22,7 @@ class ConnectionCounts:
 
     Attributes:
         opened: They were opened.
-        cut: A handler or a check was cancelled in the middle of using one, so it was opened anew.
+        cut: A handler or a check was cancelled in the middle of using one, so it was reopened.
         broken: One was lost, or could not be opened.
         checks: An idle one was checked.
         found: A check has found one that was lost.

@@ -2,7 +2,7 @@
 
 Request handlers borrow a connection by ``async with pool.acquire(timeout=...)``, as those of a web server would. Each
 request is a transaction: it notes its number, which is unique, and changes two balances. Requests have deadlines, and
-some take too long: what is cut short in the middle of a transaction leaves a connection that is closed and opened anew
+some take too long: what is cut short in the middle of a transaction leaves a connection that is closed and reopened
 (``on_cut="reopen"``). Connections are killed: the handler raises ``ResourceBroken``, the worker opens another one, and
 the request is tried again. In the middle the whole database goes down for a moment. Idle connections are checked.
 Clients send what was not answered again, under the same number. Meanwhile jobs of the pool, which are tried again by

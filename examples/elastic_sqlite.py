@@ -131,7 +131,7 @@ class Report(Instrument):
         pool: The pool, once it is open.
         opened: The numbers of all workers that were opened.
         most: How many of them there were at once.
-        recycled: How often a connection was opened anew because it had served its rows.
+        recycled: How often a connection was reopened because it had served its rows.
     """
 
     def __init__(self) -> None:

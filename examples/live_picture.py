@@ -85,7 +85,7 @@ class Tape(io.StringIO):
 
 
 async def record() -> Text:
-    """A frame from the middle of a run, with its colours."""
+    """A frame from the middle of a run, with its colors."""
     sources = list_sources(FILES)
     report = Report(wanted=len(sources))
     tape = Tape(report, FILES * 0.6)  # one of the tokens only fails then

@@ -1,6 +1,6 @@
 """Answer 2,000 prompts with a language model behind an API: four keys with quotas, of which two share one.
 
-Each key takes 20 calls at a time, so many requests a minute, and so many tokens. Two keys belong to one organisation,
+Each key takes 20 calls at a time, so many requests a minute, and so many tokens. Two keys belong to one organization,
 which has quotas of its own. The pool knows all of these: it draws an estimate of a call's tokens when it starts, and
 corrects it by the usage in the answer. So every key is used as much as it may be, and no call is refused.
 
@@ -43,7 +43,7 @@ import trio
 from ctrl_c import run_until_interrupted
 from llm_client import BrokenConnectionError, HttpClient, Response
 from llm_report import Report, show_progress
-from llm_server import KEYS, MINUTE, ORGANISATIONS, Quota
+from llm_server import KEYS, MINUTE, ORGANIZATIONS, Quota
 from server_process import run_server_process
 
 from trio_pool import (
@@ -156,14 +156,14 @@ def declare(quota: Quota) -> list[RateLimit]:
 
 
 def describe_keys(with_limits: bool) -> Iterator[Resource[str]]:
-    """Each key with its own limits and with those of its organisation, which all of its keys draw from."""
-    shared = {name: [limit.shared(name=name) for limit in declare(quota)] for name, quota in ORGANISATIONS.items()}
+    """Each key with its own limits and with those of its organization, which all of its keys draw from."""
+    shared = {name: [limit.shared(name=name) for limit in declare(quota)] for name, quota in ORGANIZATIONS.items()}
     for name, key in KEYS.items():
         limits: list[RateLimit | SharedRateLimit] = []
         if with_limits:
             limits += declare(key.quota)
-            if key.organisation is not None:
-                limits += shared[key.organisation]
+            if key.organization is not None:
+                limits += shared[key.organization]
         yield Resource(name, name=name, max_running=CALLS_AT_ONCE, rate_limit=limits)
 
 

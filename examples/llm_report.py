@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_server import KEYS, MINUTE, ORGANISATIONS, SHORTEST_ANSWER, Quota
+from llm_server import KEYS, MINUTE, ORGANIZATIONS, SHORTEST_ANSWER, Quota
 from progress_line import progress_line
 
 from trio_pool import Instrument, Pool, SlotPool, Worker, WorkerStatistics
@@ -96,9 +96,9 @@ def least_time(accounts: dict[str, dict[str, int]], minute: float = MINUTE) -> f
 
 def whole_quota() -> Quota:
     """What all keys together may use in a minute."""
-    quotas = [key.quota for key in KEYS.values() if key.organisation is None]
-    for name, shared in ORGANISATIONS.items():
-        members = [key.quota for key in KEYS.values() if key.organisation == name]
+    quotas = [key.quota for key in KEYS.values() if key.organization is None]
+    for name, shared in ORGANIZATIONS.items():
+        members = [key.quota for key in KEYS.values() if key.organization == name]
         requests, tokens = (sum(each) for each in zip(*((key.requests, key.tokens) for key in members), strict=True))
         quotas.append(Quota(min(shared.requests, requests), min(shared.tokens, tokens)))
     return Quota(sum(quota.requests for quota in quotas), sum(quota.tokens for quota in quotas))

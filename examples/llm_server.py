@@ -4,7 +4,7 @@ It answers ``POST /v1/chat/completions`` on a free port of 127.0.0.1, in the for
 whole, with the usage in the answer, to callers that send ``Authorization: Bearer <key>`` with one of the keys below.
 What it says is made of random words, one a token, and is the same each time for the same prompt.
 
-Each key has quotas of requests and of tokens, and two keys share those of their organisation. A request draws the
+Each key has quotas of requests and of tokens, and two keys share those of their organization. A request draws the
 tokens of its prompt and its ``max_tokens`` when it arrives; what it has not used is given back with the end of its
 answer. If any quota has too little left, the answer is 429 with ``Retry-After``.
 
@@ -54,10 +54,10 @@ class Quota:
 @dataclass(frozen=True)
 class Key:
     quota: Quota
-    organisation: str | None = None
+    organization: str | None = None
 
 
-ORGANISATIONS = {"acme": Quota(66, 13_500)}
+ORGANIZATIONS = {"acme": Quota(66, 13_500)}
 KEYS = {
     "key-a": Key(Quota(72, 15_000)),
     "key-b": Key(Quota(54, 11_250)),
@@ -154,12 +154,12 @@ class Account:
 def open_accounts(minute: float) -> dict[str, Account]:
     """An account for each value of Authorization."""
     lock = threading.Lock()
-    shared = {name: Meter(quota, minute) for name, quota in ORGANISATIONS.items()}
+    shared = {name: Meter(quota, minute) for name, quota in ORGANIZATIONS.items()}
     accounts: dict[str, Account] = {}
     for name, key in KEYS.items():
         meters = [Meter(key.quota, minute)]
-        if key.organisation is not None:
-            meters.append(shared[key.organisation])
+        if key.organization is not None:
+            meters.append(shared[key.organization])
         accounts[f"Bearer {name}"] = Account(meters, lock)
     return accounts
 

@@ -15,7 +15,7 @@ class ProgressLine:
     """One line that is kept up to date on a terminal; anywhere else, as in a log, a line now and then.
 
     Attributes:
-        interval: how often it should be shown anew, in seconds.
+        interval: how often it should be shown again, in seconds.
     """
 
     def __init__(self) -> None:

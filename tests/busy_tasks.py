@@ -31,7 +31,7 @@ if sys.version_info < (3, 11):
 BOUNCE = RetryPolicy(max_attempts=4, base_delay=0.3, placement="other")
 
 
-# What the jobs do: each attempt of a job takes the next step of its plan, the last for ever.
+# What the jobs do: each attempt of a job takes the next step of its plan, the last forever.
 
 Step = Callable[[Session], Coroutine[Any, Any, str]]
 Plan = tuple[Step, ...]
@@ -275,7 +275,7 @@ async def opens_one_that_must_succeed(pool: Pool[Session], world: World) -> None
 
 
 async def opens_one_with_a_worker_of_its_own(pool: Pool[Session], world: World) -> None:
-    # Where all workers have been removed, it would wait for one for ever.
+    # Where all workers have been removed, it would wait for one forever.
     with ordinary_ends(), trio.move_on_after(30):
         try:
             manager = pool.open_group(reserve=1)

@@ -92,7 +92,7 @@ class World:
     # Called at each event that the pool tells of.
     at_event: Callable[[], None] | None = None
     groups: list[JobGroup[Session]] = attrs.field(factory=list[JobGroup[Session]])
-    # Why resources were opened anew.
+    # Why resources were reopened.
     reopened_for: list[Exception] = attrs.field(factory=list[Exception])
 
     def __attrs_post_init__(self) -> None:

@@ -85,7 +85,7 @@ class Terminal(io.StringIO):
         return found
 
     def console(self, height: int = 40) -> Console:
-        """A console of rich's that writes to it, without colours."""
+        """A console of rich's that writes to it, without colors."""
         return Console(
             file=self, width=self.columns, height=height, color_system=None, legacy_windows=False, _environ={}
         )

@@ -6,9 +6,9 @@ import random
 from typing import Any
 
 import attrs
-from llm_server import KEYS, ORGANISATIONS, Quota
+from llm_server import KEYS, ORGANIZATIONS, Quota
 
-__all__ = ["KEYS", "ORGANISATIONS", "Quota"]
+__all__ = ["KEYS", "ORGANIZATIONS", "Quota"]
 
 PATH = "/v1/chat/completions"
 CALLS_AT_ONCE = 20

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import httpx
 
-from .api import CALLS_AT_ONCE, KEYS, ORGANISATIONS, PATH, Prompt, Quota, estimate
+from .api import CALLS_AT_ONCE, KEYS, ORGANIZATIONS, PATH, Prompt, Quota, estimate
 
 
 class Limiter:
@@ -53,7 +53,7 @@ async def work(
 
 
 async def answer_all(url: str, minute: float, prompts: Sequence[Prompt]) -> list[str]:
-    shared = {name: Limiter(quota, minute) for name, quota in ORGANISATIONS.items()}
+    shared = {name: Limiter(quota, minute) for name, quota in ORGANIZATIONS.items()}
     queue = list(enumerate(prompts))[::-1]
     answers = [""] * len(prompts)
     tasks: list[Coroutine[None, None, None]] = []
@@ -63,8 +63,8 @@ async def answer_all(url: str, minute: float, prompts: Sequence[Prompt]) -> list
             client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False)
             await stack.enter_async_context(client)
             limiters = [Limiter(key.quota, minute)]
-            if key.organisation is not None:
-                limiters.append(shared[key.organisation])
+            if key.organization is not None:
+                limiters.append(shared[key.organization])
             tasks += [work(client, limiters, queue, answers) for _ in range(CALLS_AT_ONCE)]
         await asyncio.gather(*tasks)
     return answers

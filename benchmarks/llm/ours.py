@@ -1,4 +1,4 @@
-"""``trio_pool``: the limits of the keys and of the organisation declared, and corrected by the usage."""
+"""``trio_pool``: the limits of the keys and of the organization declared, and corrected by the usage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 
 from trio_pool import RateLimit, Resource, RetryAfter, RetryPolicy, SharedRateLimit, current_job, open_pool
 
-from .api import CALLS_AT_ONCE, KEYS, LARGEST_CALL, MOST_DELAY, ORGANISATIONS, PATH, Prompt, Quota, estimate
+from .api import CALLS_AT_ONCE, KEYS, LARGEST_CALL, MOST_DELAY, ORGANIZATIONS, PATH, Prompt, Quota, estimate
 
 
 async def ask(client: httpx.AsyncClient, prompt: Prompt) -> str:
@@ -31,13 +31,13 @@ def declare(quota: Quota, minute: float) -> list[RateLimit]:
 
 
 def describe(url: str, minute: float) -> Iterator[Resource[httpx.AsyncClient]]:
-    shared = {name: [limit.shared() for limit in declare(quota, minute)] for name, quota in ORGANISATIONS.items()}
+    shared = {name: [limit.shared() for limit in declare(quota, minute)] for name, quota in ORGANIZATIONS.items()}
     for name, key in KEYS.items():
         headers = {"Authorization": f"Bearer {name}"}
         client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False)
         limits: list[RateLimit | SharedRateLimit] = [*declare(key.quota, minute)]
-        if key.organisation is not None:
-            limits += shared[key.organisation]
+        if key.organization is not None:
+            limits += shared[key.organization]
         yield Resource(client, name=name, max_running=CALLS_AT_ONCE, rate_limit=limits)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import aiometer
 import httpx
 
-from .api import CALLS_AT_ONCE, KEYS, ORGANISATIONS, PATH, Prompt, estimate
+from .api import CALLS_AT_ONCE, KEYS, ORGANIZATIONS, PATH, Prompt, estimate
 
 
 async def ask(client: httpx.AsyncClient, prompt: Prompt) -> str:
@@ -28,10 +28,10 @@ async def ask_all(url: str, name: str, per_second: float, prompts: Sequence[Prom
 
 
 def rates(minute: float, tokens: float) -> dict[str, float]:
-    """The calls per second of each key, if a call takes so many tokens; of the organisation's each key gets half."""
+    """The calls per second of each key, if a call takes so many tokens; of the organization's each key gets half."""
     found: dict[str, float] = {}
     for name, key in KEYS.items():
-        quota, members = (key.quota, 1) if key.organisation is None else (ORGANISATIONS[key.organisation], 2)
+        quota, members = (key.quota, 1) if key.organization is None else (ORGANIZATIONS[key.organization], 2)
         found[name] = min(quota.requests, quota.tokens / tokens) / members / minute
     return found
 

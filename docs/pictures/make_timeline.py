@@ -95,7 +95,7 @@ def most_tried(timeline: Timeline) -> tuple[str, int]:
 
 
 def take(page_file: Path, job: str, attempt: int, executable: str) -> None:
-    """Open the page, move the mouse to an attempt, and take a picture in each colour scheme."""
+    """Open the page, move the mouse to an attempt, and take a picture in each color scheme."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", "--disable-quic"])
         for scheme, name in PICTURES.items():

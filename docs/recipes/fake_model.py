@@ -1,4 +1,4 @@
-"""Stands for the API of a language model, so that the recipe needs no network: two keys of one organisation."""
+"""Stands for the API of a language model, so that the recipe needs no network: two keys of one organization."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ async def every(period: float, pool: SlotPool, fn: Callable[[], Awaitable[None]]
     for turn in count():
         await trio.sleep_until(start + turn * period)  # counted from the start, so it does not drift
         if job is None or job.finished_at is not None:
-            # Past the timeout it is dead, so that one that hangs does not stop this for ever.
+            # Past the timeout it is dead, so that one that hangs does not stop this forever.
             job = pool.submit_nowait(fn, total_timeout=4 * period)
         else:
             print(f"turn {turn} of {job.name} is left out")

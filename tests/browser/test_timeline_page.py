@@ -265,7 +265,7 @@ def test_an_empty_timeline_has_an_empty_chart(open_page: Open) -> None:
     ("scheme", "of_page", "of_bar"),
     [("light", "rgb(255, 255, 255)", "200 71 12"), ("dark", "rgb(14, 17, 22)", "255 138 76")],
 )
-def test_it_follows_the_colour_scheme(
+def test_it_follows_the_color_scheme(
     open_page: Open, scheme: Literal["light", "dark"], of_page: str, of_bar: str
 ) -> None:
     page = open_page(printers)

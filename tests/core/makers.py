@@ -214,7 +214,7 @@ class Core:
         return of_kind(kind, self.commands)
 
     def told(self) -> list[Wait]:
-        """The waits that have been told that they would be for ever, in that order."""
+        """The waits that have been told that they would be forever, in that order."""
         return [command.wait for command in self.commands_of(WaitsInVain)]
 
 

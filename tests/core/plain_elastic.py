@@ -4,7 +4,7 @@
    are ordered whenever fewer than ``min`` stay.
 2. As many are ordered as have places for the jobs that one of these workers may take, and that wait for nothing but a
    worker, and for the places that groups are to have for themselves; but for as many of these as are
-   ordered, being opened or being opened anew, those aside whose jobs have to end before that. The bounds of keys count
+   ordered, being opened or being reopened, those aside whose jobs have to end before that. The bounds of keys count
    for the jobs of each group with a bound apart, and for all others together. A job has to have
    waited for ``open_after``, the time aside in which its group, the pool or a unit that it
    uses let nothing start.
@@ -13,7 +13,7 @@
 4. It is kept since when there has been one idle worker, two, and so on. When one of these times is
    longer ago than ``idle_timeout``, and more than ``min`` stay, that worker leaves which has been idle for
    longest, of those that are not needed: by a group, by who has lent it, by a job that no other may take; or,
-   while it is being opened anew, by any that waits. If all are needed, it is looked again that much later.
+   while it is being reopened, by any that waits. If all are needed, it is looked again that much later.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class PlainElasticPool(PlainLendingPool):
     def _count_idlers(self, worker: PlainWorker) -> None:
         if not worker.elastic or worker.departing:
             return
-        # One that is opened anew meanwhile stays idle.
+        # One that is reopened meanwhile stays idle.
         is_idle = (worker.idle_since is not None and not worker.runs) or (
             worker in self.idlers and worker.phase == "reopening"
         )

@@ -5,7 +5,7 @@
 2. A job gets a place back of the worker that it has lent: at once where one is free that is kept for no other
    group, else when one falls free, before all that is queued; of several the first to ask is the first to have it. A
    pause, a rest, a limit or a broken resource does not matter, nor that the worker is to leave.
-3. While a place of a worker is lent, it is set aside for nobody, its resource is not opened anew, and no job
+3. While a place of a worker is lent, it is set aside for nobody, its resource is not reopened, and no job
    avoids another worker because it could have this one (the bounce).
 4. What cuts the attempts on a worker short that is to leave cuts those that have lent it, too.
 """

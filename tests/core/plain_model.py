@@ -231,7 +231,7 @@ class PlainPool(PlainSteps):
         self._ask(worker)
 
     def broken(self, worker: PlainWorker) -> None:
-        """A worker's resource has to be opened anew."""
+        """A worker's resource has to be reopened."""
         self._reopen(worker, "an error")
         self.advance()
         self._ask(worker)

@@ -33,7 +33,7 @@ class PlainView:
     budget: PlainBudget | None = None
     now: float = 0.0
     draining: bool = False
-    # Whether all has been cancelled, so that no resource is opened anew.
+    # Whether all has been cancelled, so that no resource is reopened.
     is_cancelled: bool = False
     # Whether nothing starts in the whole pool, and until when it rests.
     is_paused: bool = False

@@ -1,7 +1,7 @@
 """Running jobs that wait for others, and waits that can never end, as plainly as the rest of the model.
 
 What will come about is found by trying: at first nothing is taken to; then, again and again, whatever is kept by
-nothing but what will. What is left over then is for ever.
+nothing but what will. What is left over then is forever.
 
 1. A wait ends when all that it is for has ended; or when its job has been cancelled or its attempt cut short,
    unless it is behind a shield; or when whoever waits has been told.
@@ -11,7 +11,7 @@ nothing but what will. What is left over then is for ever.
    that hold theirs, in the pool and in its group, and if a place of a worker will be free that takes it: not held by a
    waiting job, not kept by a group whose block waits, nor of a worker that is broken or worn, and can't be reopened.
    One may be opened, or there may be none that could: then it ends, or one comes.
-4. Of those waits that are for ever on their own account, the last to begin is told, but first those that free their
+4. Of those waits that are forever on their own account, the last to begin is told, but first those that free their
    jobs. Waits for the ends of cancelled jobs can't be told; those for a lent worker only if their job is cancelled, and
    after the others: their job goes on without it.
 """
@@ -47,7 +47,7 @@ class PlainWait(Named):
     for_ends: bool = False
     shielded: bool = False
     number: int = 0
-    # If it would be for ever: the waiting jobs that keep it, and whether it would not had they lent their workers.
+    # If it would be forever: the waiting jobs that keep it, and whether it would not had they lent their workers.
     told: bool = False
     stuck: list[PlainJob] = attrs.field(factory=list[PlainJob])
     lending_helps: bool = False
@@ -235,7 +235,7 @@ class PlainWaitingPool(PlainElasticPool):
     # Who is told.
 
     def look(self) -> None:
-        """Tell those that wait for ever on each other's account, one after the other as far as need be."""
+        """Tell those that wait forever on each other's account, one after the other as far as need be."""
         while True:
             coming = self.to_come()
             lost = [wait for wait in self.waits if wait not in coming and wait.can_be_told]
@@ -291,7 +291,7 @@ class PlainWaitingPool(PlainElasticPool):
         self.look()
 
     def begin_wait(self, wait: PlainWait) -> bool:
-        """A job begins to wait, unless that would be for ever on its own account; returns whether it does."""
+        """A job begins to wait, unless that would be forever on its own account; returns whether it does."""
         self._add(wait)
         coming = self.to_come()
         if wait in coming or wait.for_ends or not self.keeps_itself(wait, coming):

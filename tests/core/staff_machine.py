@@ -38,7 +38,7 @@ def is_opening(worker: PlainWorker) -> bool:
 
 
 def may_break(worker: PlainWorker) -> bool:
-    # What is broken is opened anew only when those have it back who have lent it, and nothing runs on it.
+    # What is broken is reopened only when those have it back who have lent it, and nothing runs on it.
     if worker.phase == "reopening":
         return not (worker.lenders or worker.runs)
     return worker.elastic or worker.phase != "starting"

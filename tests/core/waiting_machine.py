@@ -83,7 +83,7 @@ class WaitingMachine(ElasticMachine):
             self.check_words(wait, self.plain_of(wait))
 
     def check_words(self, wait: Wait, plain: PlainWait) -> None:
-        """The error of a wait that would be for ever is about that, and names no job that gets on."""
+        """The error of a wait that would be forever is about that, and names no job that gets on."""
         stuck = [run.job for run in wait.stuck]
         assert stuck[0] is wait.run.job
         named = {self.job_of(job) for job in plain.stuck}
@@ -96,7 +96,7 @@ class WaitingMachine(ElasticMachine):
         assert ("It goes on without a worker" in words) is plain.is_loan
 
     def go_on(self) -> None:
-        """An event has happened: those go on without their workers that would wait for them for ever.
+        """An event has happened: those go on without their workers that would wait for them forever.
 
         And a task that waits for the end of a group goes on once it has no job, even if one enters soon after.
         """
@@ -207,7 +207,7 @@ class WaitingMachine(ElasticMachine):
         for_ends: bool = False,
         shielded: bool = False,
     ) -> bool:
-        """A task of a job begins to wait, unless that would be for ever; returns whether it does."""
+        """A task of a job begins to wait, unless that would be forever; returns whether it does."""
         self.mind_deadlines()  # a task does not begin to wait before those have been woken that are due
         jobs = list(jobs)
         job, plain_job = waiter

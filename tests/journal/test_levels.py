@@ -187,8 +187,8 @@ async def test_units_have_their_levels_with_what_was_really_used(tmp_path: Path,
 
 async def test_shared_limits_are_told_apart_by_their_names_whoever_holds_them(tmp_path: Path, wall: WallClock) -> None:
     path = tmp_path / "run.sqlite"
-    await use(path, 10, rate_limit=QUOTA.shared(name="organisation"), name="one")
-    other = Resource("a", rate_limit=QUOTA.shared(name="organisation"))
+    await use(path, 10, rate_limit=QUOTA.shared(name="organization"), name="one")
+    other = Resource("a", rate_limit=QUOTA.shared(name="organization"))
     assert await after(path, resources=[other], name="two") == 0
     assert await after(path, rate_limit=QUOTA.shared(name="another"), name="two", first=100) == 10
 

@@ -237,7 +237,7 @@ async def test_wrong_arguments_are_errors_at_once(tmp_path: Path) -> None:
             (ValueError, "step must not be empty", partial(wrong, pool, double, [], step="")),
             (TypeError, "item_id must be callable", partial(wrong, pool, double, [], item_id=7)),
             (TypeError, "retry_dead must be a bool", partial(wrong, pool, double, [], retry_dead=1)),
-            (TypeError, "unexpected keyword argument 'colour'", partial(wrong, pool, double, [], colour=1)),
+            (TypeError, "unexpected keyword argument 'color'", partial(wrong, pool, double, [], color=1)),
             (ValueError, "step is required", partial(wrong, pool, NAMELESS, [])),
         ]:
             with pytest.raises(error, match=match):

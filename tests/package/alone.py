@@ -22,7 +22,7 @@ NEEDED = {"attrs", "exceptiongroup", "trio"}
 
 
 def check_what_is_installed() -> None:
-    """It is the wheel, with its types, its licence and what it needs."""
+    """It is the wheel, with its types, its license and what it needs."""
     package = distribution("trio-pool")
     folder = Path(trio_pool.__file__).parent
     assert "site-packages" in folder.parts, folder

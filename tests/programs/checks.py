@@ -46,7 +46,7 @@ def check(world: World, log: Sequence[logging.LogRecord]) -> None:
 
 
 def may_last(program: Program) -> bool:
-    """Whether a program may wait for ever, as the design has it."""
+    """Whether a program may wait forever, as the design has it."""
     waits_for_workers = program.setup.no_worker == "wait"
     return waits_for_workers or any(isinstance(part, Group) and part.reserve for part in parts_of(program.body))
 

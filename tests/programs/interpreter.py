@@ -128,7 +128,7 @@ class Interpreter(Submitting, Streaming, Grouping, Borrowing, Staffing):
 
     async def _raise(self, frame: Frame, statement: lang.Raise) -> None:
         await trio.lowlevel.checkpoint()
-        # What doesn't count would be tried again for ever.
+        # What doesn't count would be tried again forever.
         times = statement.times or (3 if statement.kind == "again for nothing" else math.inf)
         if frame.run <= times:
             if statement.kind == "broken":

@@ -72,7 +72,7 @@ def remove(world: World, worker: Worker, *, cancel: bool) -> None:
             if isinstance(error, trio.Cancelled):
                 raise
 
-    # Or a job that removes its own worker would go on for ever.
+    # Or a job that removes its own worker would go on forever.
     if len(world.removed) < MOST_REMOVALS:
         world.removed[worker] = None
         world.breakages += 1

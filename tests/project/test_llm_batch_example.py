@@ -254,7 +254,7 @@ def test_server_fails_as_often_as_it_is_told() -> None:
     assert json.loads(output)["key-a"] == {"calls": 1, "refused": 0, "failed": 1, "tokens": 0}
 
 
-def test_keys_of_an_organisation_share_its_quota_and_are_told_when_to_come_back(api: httpx.Client) -> None:
+def test_keys_of_an_organization_share_its_quota_and_are_told_when_to_come_back(api: httpx.Client) -> None:
     body = {"messages": [{"content": "Hello"}], "max_tokens": 8_900, "stream": True}
     with api.stream("POST", "/v1/chat/completions", json=body, headers=bearer("key-c")) as under_way:
         assert 99 <= int(under_way.headers["x-ratelimit-remaining-tokens"]) < 200  # of its own 9,000
@@ -262,7 +262,7 @@ def test_keys_of_an_organisation_share_its_quota_and_are_told_when_to_come_back(
 
     assert refused.status_code == 429
     assert 1 < int(refused.headers["retry-after"]) <= 320
-    assert 4_599 <= int(refused.headers["x-ratelimit-remaining-tokens"]) < 4_700  # of the organisation's 13,500
+    assert 4_599 <= int(refused.headers["x-ratelimit-remaining-tokens"]) < 4_700  # of the organization's 13,500
     assert complete(api, "key-d", 1).status_code == 200
     assert complete(api, "key-a", 8_900).status_code == 200
 
@@ -303,7 +303,7 @@ def test_account_draws_from_both_meters_or_from_none(llm_server: ModuleType) -> 
     c, d = (accounts[f"Bearer key-{name}"] for name in "cd")
 
     assert c.admit(9_000, now=0.0) == 0.0
-    assert d.admit(9_000, now=0.0) == pytest.approx(4_500 / 135)  # of the organisation's 13,500
+    assert d.admit(9_000, now=0.0) == pytest.approx(4_500 / 135)  # of the organization's 13,500
     assert d.admit(4_500, now=0.0) == 0.0
     c.settle(9_000, 3_000, now=0.0)
     assert d.admit(4_500, now=0.0) == 0.0

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     async def fetch(client: Client, path: str, depth: int = 0) -> bytes: ...
     async def count(number: int) -> None: ...
+    def key_of(path: str, depth: int = 0) -> str: ...
 
     def on_dramatiq(queue: trio_pool.dramatiq.PoolQueue) -> None:
         plain = queue.actor(fetch)
-        with_options = queue.actor(total_timeout=60, key=lambda path: path)(fetch)
+        with_options = queue.actor(total_timeout=60, key=key_of)(fetch)
         slots = queue.actor(resource=False)(count)
         assert_type(plain.send("/"), dramatiq.Message[bytes])
         with_options.send("/", depth=3)

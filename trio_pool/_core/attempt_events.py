@@ -276,7 +276,7 @@ class AttemptEvents:
                     self._state.waits.cut(other)
                     self._state.commands.append((INTERRUPT, other))
         if race.runners:
-            self._state.may_be_stuck = True  # the other runs may wait for ever
+            self._state.may_be_stuck = True  # the other runs may wait forever
             return
         job, lifecycle = race.job, self._lifecycle
         told = (job, race.first, race.started_at, now)

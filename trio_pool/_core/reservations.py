@@ -138,7 +138,7 @@ class Reservations:
     def serve_whole(self) -> bool:
         """Reserve idle workers for waiting groups that thereby get all of theirs; return whether there were any.
 
-        Called if nothing else happens by itself: otherwise groups that lack more would keep them from these for ever.
+        Called if nothing else happens by itself: otherwise groups that lack more would keep them from these forever.
         """
         found = False
         for group in [group for group in self.waiting if group not in self._beyond]:

@@ -81,6 +81,6 @@ def starts_of(broker: Any, starts: Starts | None, max_crashes: float) -> Starts 
     if kind == "rabbitmq" and max_crashes != float("inf"):
         raise ValueError(
             "RabbitMQ doesn't count how often it brings a message: give starts=RedisStarts(client), or "
-            "max_crashes=None, with which a message that kills its process comes again for ever"
+            "max_crashes=None, with which a message that kills its process comes again forever"
         )
     return None

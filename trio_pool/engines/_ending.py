@@ -24,7 +24,7 @@ class Ending:
       kind: what the engine must do. ``"done"``: acknowledge the job. ``"dead"``: write it to the dead
           letters, then acknowledge it. ``"returned"``: bring it again after ``delay``, as often as
           it takes. ``"overstayed"``: the process could not do the job; bring it again after ``delay``, but
-          not for ever.
+          not forever.
       result: the return value of the job's function if ``kind`` is ``"done"``.
       delay: seconds until the job may come again.
       reason: why, in words; empty for a job that has returned a value.

@@ -73,7 +73,7 @@ class _Run(Adjuster):
         raise trio.TooSlowError(f"the test was not over after {self._timeout:g} s on its clock{left}")
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        # If every task waits for ever, the clock jumps here at once.
+        # If every task waits forever, the clock jumps here at once.
         await trio.sleep(self._timeout)
         while trio.to_thread.current_default_thread_limiter().borrowed_tokens:
             self._clock.autojump_threshold = _THREAD_SECONDS  # they need real time
@@ -170,7 +170,7 @@ def explore(
       seeds: ints, such as ``range(100)``.
       failures, delays, breaking, losing_workers, error, fatal: as for `chaos`.
       timeout: how many seconds a run may take on its mock clock. As that jumps, a program that
-          waits for ever fails at once.
+          waits forever fails at once.
 
     Raises:
       BaseException: what the test has raised, with a note.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Steps: TypeAlias = Generator[Any, Any, Any]
 
 _MOST_KEPT = 20  # incidents
-_MOST_FAILURES = 10  # of one job, or a job might be tried again for ever
+_MOST_FAILURES = 10  # of one job, or a job might be tried again forever
 _MOST_TURNS = 3  # for which an attempt lets others go first at the same instant
 _MOST_DOUBLED = 5  # a worker is lost before one of the first 2 ** 4 steps of the function, mostly of the first few
 _SHARE_OF_TIME = 0.1  # of what is left until the attempt's deadline, for a delay

@@ -107,7 +107,7 @@
   const whole = Math.max(100, data.end * 1.02);
   const view = { from: 0, to: whole };
   const size = { width: 0, height: 0, gutter: 0 };
-  let hovered = null, colours = {}, hatches = {}, requested = 0;
+  let hovered = null, colors = {}, hatches = {}, requested = 0;
 
   const scale = () => (size.width - size.gutter - MARGIN) / (view.to - view.from);
   const xOf = (time) => size.gutter + (time - view.from) * scale();
@@ -131,16 +131,16 @@
 
   // Drawing.
 
-  function readColours() {
+  function readColors() {
     const style = getComputedStyle(document.documentElement);
     const names = ["page", "row", "line", "text", "quiet", "on-bar", "delay", "group", ...data.outcomes, ...data.hindrances];
-    colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name.replace(" ", "-")}`)]));
-    hatches = Object.fromEntries(["running", ...data.hindrances].map((name) => [name, hatch(colours[name])]));
+    colors = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name.replace(" ", "-")}`)]));
+    hatches = Object.fromEntries(["running", ...data.hindrances].map((name) => [name, hatch(colors[name])]));
     redraw();
   }
-  function hatch(colour) {
+  function hatch(color) {
     const tile = make("canvas", { width: 16, height: 16 }), pen = tile.getContext("2d");
-    pen.strokeStyle = colour;
+    pen.strokeStyle = color;
     pen.lineWidth = 2;
     for (const shift of [-16, 0, 16]) {
       pen.moveTo(shift - 2, 18);
@@ -161,7 +161,7 @@
     paper.setTransform(ratio, 0, 0, ratio, 0, 0);
     paper.font = FONT;
     paper.textBaseline = "middle";
-    paper.fillStyle = colours.page;
+    paper.fillStyle = colors.page;
     paper.fillRect(0, 0, size.width, size.height);
     const above = scroller.scrollTop, marks = findMarks();
     const visible = tracks.filter(({ top, height }) => top + height > above + AXIS && top < above + size.height);
@@ -171,7 +171,7 @@
     paper.rect(size.gutter, AXIS, size.width - size.gutter, size.height);
     paper.clip();
     for (const track of visible) drawGround(track);
-    paper.fillStyle = colours.line;
+    paper.fillStyle = colors.line;
     for (const [x] of marks) paper.fillRect(Math.round(x), AXIS, 1, size.height);
     for (const track of visible) {
       for (const hold of track.holds) drawHold(hold);
@@ -194,7 +194,7 @@
   function drawGround(track) {
     if (track.isHead || !isSeen(track)) return;
     const [x, width] = extent(track);
-    paper.fillStyle = colours.row;
+    paper.fillStyle = colors.row;
     paper.fillRect(x, track.top - scroller.scrollTop, width, track.height);
   }
 
@@ -205,11 +205,11 @@
     paper.fillStyle = hatches[hold.kind];
     paper.fillRect(x, y, width, height);
     paper.globalAlpha = hovered === hold ? 0.3 : 0.12;
-    paper.fillStyle = colours[hold.kind];
+    paper.fillStyle = colors[hold.kind];
     paper.fillRect(x, y, width, height);
     paper.globalAlpha = 1;
     const left = Math.max(x, size.gutter) + 8;
-    if (width > 60) drawText(hold.kind, left, y + height / 2, x + width - left - 8, colours.quiet, colours.row);
+    if (width > 60) drawText(hold.kind, left, y + height / 2, x + width - left - 8, colors.quiet, colors.row);
   }
 
   /** The index of the first item of a lane that ends at the given time or later. */
@@ -243,8 +243,8 @@
 
   function drawBar(item, x, y, width, height) {
     const { kind, number } = item, isOpen = kind === "running", name = item.name ?? item.job.name;
-    paper.fillStyle = isOpen ? hatches.running : colours[kind];
-    paper.strokeStyle = item === hovered ? colours.text : colours.running;
+    paper.fillStyle = isOpen ? hatches.running : colors[kind];
+    paper.strokeStyle = item === hovered ? colors.text : colors.running;
     paper.lineWidth = item === hovered ? 2 : 1;
     if (width < 5 || height < 8) paper.fillRect(x, y, width, height);
     else {
@@ -256,11 +256,11 @@
     if (kind === "dead") paper.fillRect(x + width - 2, y - 4, 2, height + 8); // marks the death of the job
     if (height < 12 || width < 26) return;
     const left = Math.max(x, size.gutter) + 6, label = number > 1 && width > 80 ? `${name} \u00b7 ${number}` : name;
-    drawText(label, left, y + height / 2, x + width - left - 5, colours[isOpen ? "text" : "on-bar"], isOpen && colours.row);
+    drawText(label, left, y + height / 2, x + width - left - 5, colors[isOpen ? "text" : "on-bar"], isOpen && colors.row);
   }
 
   /** Draw a text, shortened to the available width, on its own background if one is given. */
-  function drawText(text, x, y, room, colour, ground) {
+  function drawText(text, x, y, room, color, ground) {
     let shown = text.slice(0, Math.max(0, room / 4));
     while (shown && paper.measureText(shown).width > room) shown = shown.slice(0, -1);
     if (shown.length < Math.min(3, text.length)) return;
@@ -269,13 +269,13 @@
       paper.fillStyle = ground;
       paper.fillRect(x - 3, y - 8, paper.measureText(shown).width + 6, 16);
     }
-    paper.fillStyle = colour;
+    paper.fillStyle = color;
     paper.fillText(shown, x, y + 0.5);
   }
 
   /** Draw the lines between the attempts of a job. */
   function drawWay({ items }) {
-    paper.strokeStyle = colours.text;
+    paper.strokeStyle = colors.text;
     paper.lineWidth = 1.5;
     paper.beginPath();
     for (let at = 1; at < items.length; at++) {
@@ -291,8 +291,8 @@
   function drawLabel(track) {
     const { label, top, height, isHead } = track, y = top - scroller.scrollTop + height / 2;
     if (isHead) paper.font = `600 ${FONT}`;
-    const colour = further.includes(track) ? colours.quiet : colours.text;
-    drawText(label, 12, y, (isHead ? size.width : size.gutter) - 20, colour);
+    const color = further.includes(track) ? colors.quiet : colors.text;
+    drawText(label, 12, y, (isHead ? size.width : size.gutter) - 20, color);
     paper.font = FONT;
   }
 
@@ -310,11 +310,11 @@
     return marks;
   }
   function drawAxis(marks) {
-    paper.fillStyle = colours.page;
+    paper.fillStyle = colors.page;
     paper.fillRect(0, 0, size.width, AXIS);
-    paper.fillStyle = colours.line;
+    paper.fillStyle = colors.line;
     paper.fillRect(0, AXIS - 1, size.width, 1);
-    paper.fillStyle = colours.quiet;
+    paper.fillStyle = colors.quiet;
     for (const [x, label] of marks) if (x >= size.gutter) paper.fillText(label, x + 4, AXIS / 2);
   }
 
@@ -340,10 +340,10 @@
     tip.hidden = thing === null;
     if (thing === null) return;
     const [title, lines] = thing.kind ? describeItem(thing) : describeWorker(thing);
-    showTip(title, lines, colours[thing.kind] ?? colours.quiet, x, y);
+    showTip(title, lines, colors[thing.kind] ?? colors.quiet, x, y);
   }
   /** Show the tooltip at a point of the window; a line may be marked as the one that is pointed at. */
-  function showTip(title, lines, colour, x, y) {
+  function showTip(title, lines, color, x, y) {
     const list = make("dl");
     for (const [term, text, isPointed] of lines) {
       const className = isPointed ? "pointed" : "";
@@ -351,7 +351,7 @@
     }
     tip.hidden = false;
     tip.replaceChildren(make("strong", { textContent: title }), list);
-    tip.style.setProperty("--colour", colour);
+    tip.style.setProperty("--color", color);
     const { width, height } = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(4, x + 16 + width > innerWidth ? x - width - 12 : x + 16)}px`;
     tip.style.top = `${Math.max(4, y + 16 + height > innerHeight ? y - height - 12 : y + 16)}px`;
@@ -441,7 +441,7 @@
       const number = items.filter((item) => item.kind === kind).length;
       if (!number) continue;
       const entry = make("li", { className });
-      entry.style.setProperty("--colour", `var(--${kind.replace(" ", "-")})`);
+      entry.style.setProperty("--color", `var(--${kind.replace(" ", "-")})`);
       entry.append(make("i"), `${names[kind] ?? kind} `, make("b", { textContent: grouped(number) }));
       byId("legend").append(entry);
     }
@@ -458,7 +458,7 @@
 
   // The summary of each pool.
 
-  const colourOf = (cause) => `var(--${data.causes[cause].replaceAll("_", "-")})`;
+  const colorOf = (cause) => `var(--${data.causes[cause].replaceAll("_", "-")})`;
   const share = (time, sum) => {
     const percent = Math.round((100 * time) / sum);
     return `${percent || "<1"} %`;
@@ -474,7 +474,7 @@
     for (const [cause, part] of time) {
       const piece = make("i");
       piece.dataset.cause = cause;
-      piece.style.setProperty("--colour", colourOf(cause));
+      piece.style.setProperty("--color", colorOf(cause));
       piece.style.flex = `${part / sum} 1 0`;
       stack.append(piece);
     }
@@ -483,7 +483,7 @@
       hover(null);
       const lines = time.map(([cause, part]) => [data.causes[cause], `${duration(part)}, ${share(part, sum)}`, cause === pointed]);
       const left = className === "left" ? [["the worker", "has left"]] : [];
-      showTip(name, [...lines, ...left], pointed === null ? colours.quiet : colourOf(pointed), x, y);
+      showTip(name, [...lines, ...left], pointed === null ? colors.quiet : colorOf(pointed), x, y);
     };
     bar.addEventListener("pointermove", ({ target, clientX, clientY }) =>
       show(target.dataset.cause ? Number(target.dataset.cause) : null, clientX, clientY));
@@ -547,7 +547,7 @@
       if (!isOne) section.append(make("h2", { textContent: data.pools[each.pool] }), make("p", { textContent: each.bottleneck }));
       for (const [cause, time] of each.whole) {
         const entry = make("li");
-        entry.style.setProperty("--colour", colourOf(cause));
+        entry.style.setProperty("--color", colorOf(cause));
         entry.append(make("i"), `${data.causes[cause]} `, make("b", { textContent: share(time, sum) }));
         causes.append(entry);
       }
@@ -577,11 +577,11 @@
   fillLegend();
   fillHeader();
   fillOverview();
-  readColours();
+  readColors();
   showAll();
   fit(); // at once, since a click may come before the first call of the observer
   new ResizeObserver(fit).observe(scroller);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColors);
 
   // For programs that control the page: the position of the middle of an attempt in the window.
   window.locate = (name, number) => {

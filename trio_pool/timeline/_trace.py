@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Event: TypeAlias = dict[str, Any]
 
 # The colors in Chrome's viewer, by its own names. Perfetto chooses colors by the slices' names.
-_COLOURS: dict[Kind, str] = {
+_COLORS: dict[Kind, str] = {
     "succeeded": "good",
     "failed": "bad",
     "dead": "terrible",
@@ -121,7 +121,7 @@ def _turns(recording: Recording) -> dict[Span, _Event]:
 
 def _slice(span: Span) -> _Event:
     if span.is_attempt:
-        return {"cat": "attempt", "name": span.name, "cname": _COLOURS[span.kind], "args": _arguments(span)}
+        return {"cat": "attempt", "name": span.name, "cname": _COLORS[span.kind], "args": _arguments(span)}
     return {"cat": "worker", "name": span.kind, "args": _arguments(span)}
 
 

@@ -219,8 +219,8 @@ async def test_a_worker_of_dramatiqs_without_a_pool_is_refused(queue: PoolQueue,
 async def test_there_are_two_threads_for_each_place(
     queue: PoolQueue, resources: Any, options: dict[str, Any], threads: int
 ) -> None:
-    opened: Any = open_pool(resources, **options)
-    async with opened as pool, queue.consume(pool):
+    any_pool: Any = open_pool
+    async with any_pool(resources, **options) as pool, queue.consume(pool):
         assert len(workers()) == threads
 
 
@@ -228,9 +228,7 @@ async def test_the_places_of_an_elastic_pool_are_those_it_may_have(queue: PoolQu
     def factory() -> AbstractAsyncContextManager[str]:
         raise AssertionError
 
-    elastic: Any = Elastic(factory, max=4)
-    opened: Any = open_pool(elastic)
-    async with opened as pool, queue.consume(pool):
+    async with open_pool(Elastic(factory, max=4)) as pool, queue.consume(pool):
         assert len(workers()) == 8
 
 

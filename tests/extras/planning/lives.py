@@ -142,7 +142,7 @@ async def a_limit_of_the_pool(recorder: Recorder) -> None:
 
 
 async def units(recorder: Recorder) -> None:
-    shared = RateLimit(500, burst=300, unit="tokens").shared(name="organisation")
+    shared = RateLimit(500, burst=300, unit="tokens").shared(name="organization")
 
     def estimate(tokens: int) -> dict[str, float]:
         return {"tokens": tokens}

@@ -118,8 +118,8 @@ def test_what_can_not_be_changed_is_refused_with_the_reason(recording: Recording
 
 
 def test_what_is_no_option_is_refused(recording: Recording) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-        recording.replay(colour="red")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'color'"):
+        recording.replay(color="red")
     with pytest.raises(TypeError, match="unexpected keyword argument 'priority'"):
         recording.plan(10, priority=1)
     with pytest.raises(ValueError, match="max_running must be at least 1"):

@@ -106,7 +106,7 @@ async def test_by_default_it_goes_to_standard_error(capsys: pytest.CaptureFixtur
     assert err.startswith("0:00  0 ended")
 
 
-async def test_colours_that_are_forced_make_no_terminal_of_a_file(
+async def test_colors_that_are_forced_make_no_terminal_of_a_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

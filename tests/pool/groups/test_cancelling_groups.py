@@ -38,8 +38,8 @@ async def test_cancel_waits_for_functions_to_end(autojump_clock: MockClock) -> N
 async def test_cancel_leaves_other_jobs_and_groups_alone(autojump_clock: MockClock) -> None:
     async with open_pool(["a", "b", "c"]) as pool:
         other = await pool.submit(sleeps, 5.0)
-        async with pool.open_group() as neighbour:
-            more = await neighbour.submit(sleeps, 3.0)
+        async with pool.open_group() as neighbor:
+            more = await neighbor.submit(sleeps, 3.0)
             async with pool.open_group() as group:
                 await group.submit(sleeps_forever)
                 group.cancel()

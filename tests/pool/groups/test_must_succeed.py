@@ -98,8 +98,8 @@ async def test_neither_a_cancelled_nor_a_discarded_job_ends_it(autojump_clock: M
 
 
 async def test_other_jobs_and_groups_go_on(autojump_clock: MockClock) -> None:
-    async with open_pool(["a", "b", "c"]) as pool, pool.open_group(must_succeed=True) as neighbour:
-        others = [await pool.submit(sleeps, 5.0), await neighbour.submit(sleeps, 3.0)]
+    async with open_pool(["a", "b", "c"]) as pool, pool.open_group(must_succeed=True) as neighbor:
+        others = [await pool.submit(sleeps, 5.0), await neighbor.submit(sleeps, 3.0)]
         with pytest.RaisesGroup(JobFailedError):
             async with pool.open_group(must_succeed=True) as group:
                 await group.submit(fails)

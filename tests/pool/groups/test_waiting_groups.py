@@ -1,4 +1,4 @@
-"""A group that waits for workers of its own holds nobody up for ever, and is told if it waits in vain."""
+"""A group that waits for workers of its own holds nobody up forever, and is told if it waits in vain."""
 
 from __future__ import annotations
 

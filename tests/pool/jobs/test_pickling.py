@@ -268,7 +268,7 @@ OTHERS: list[Exception] = [
     PoolClosedError("closed"),
     NoEligibleWorkerError("nobody"),
     JobNotFinishedError("not yet"),
-    JobDeadlockError("for ever"),
+    JobDeadlockError("forever"),
     GraphError("a cycle"),
     AttemptTimeoutError("the attempt"),
     JobTimeoutError("the job"),

@@ -229,12 +229,12 @@ def of_tags_nobody_has_together(pool: Pool[str]) -> dict[str, Any]:
 
 hopeless = pytest.mark.parametrize("wish", [of_a_tag_nobody_has, of_tags_nobody_has_together])
 Wish = Callable[[Pool[str]], dict[str, Any]]
-COLOURS = [Resource("a", tags=["red"]), Resource("b", tags=["green"])]
+COLORS = [Resource("a", tags=["red"]), Resource("b", tags=["green"])]
 
 
 @hopeless
 async def test_reject_turns_away_a_job_that_no_worker_may_take(wish: Wish) -> None:
-    async with open_pool(COLOURS) as pool:
+    async with open_pool(COLORS) as pool:
         with pytest.raises(NoEligibleWorkerError):
             await pool.submit(whoami, **wish(pool))
         with pytest.raises(NoEligibleWorkerError):
@@ -254,7 +254,7 @@ async def test_reject_turns_away_a_job_of_a_worker_that_has_left() -> None:
 
 @hopeless
 async def test_bury_makes_such_a_job_dead(wish: Wish) -> None:
-    async with open_pool(COLOURS, no_worker="bury", on_dead="keep") as pool:
+    async with open_pool(COLORS, no_worker="bury", on_dead="keep") as pool:
         job = await pool.submit(whoami, **wish(pool))
         assert job.state is JobState.DEAD
     assert job.dead_reason is DeadReason.NO_WORKER
@@ -264,7 +264,7 @@ async def test_bury_makes_such_a_job_dead(wish: Wish) -> None:
 async def test_bury_buries_what_is_queued_when_the_last_worker_that_may_take_it_leaves(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_pool(COLOURS, no_worker="bury", on_dead="keep") as pool:
+    async with open_pool(COLORS, no_worker="bury", on_dead="keep") as pool:
         red, _ = pool.workers
         await pool.submit(nap, 5, worker=red)
         job = await pool.submit(whoami, requires=["red"])
@@ -274,7 +274,7 @@ async def test_bury_buries_what_is_queued_when_the_last_worker_that_may_take_it_
 
 @hopeless
 async def test_wait_keeps_such_a_job_for_a_worker_that_may_come(wish: Wish) -> None:
-    async with open_pool(COLOURS, no_worker="wait") as pool:
+    async with open_pool(COLORS, no_worker="wait") as pool:
         job = await pool.submit(whoami, **wish(pool))
         await wait_all_tasks_blocked()
         assert job.state is JobState.QUEUED
@@ -285,7 +285,7 @@ async def test_wait_keeps_such_a_job_for_a_worker_that_may_come(wish: Wish) -> N
 async def test_wait_keeps_what_is_queued_when_the_last_worker_that_may_take_it_leaves(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_pool(COLOURS, no_worker="wait") as pool:
+    async with open_pool(COLORS, no_worker="wait") as pool:
         red, _ = pool.workers
         await pool.submit(nap, 5, worker=red)
         job = await pool.submit(whoami, requires=["red"])

@@ -101,7 +101,7 @@ async def test_a_graph_for_a_pool_without_workers_is_refused() -> None:
     [
         (Node(works, total_timeout=-1), ValueError, "^total_timeout must not be negative, got -1"),
         (any_node(works, retry=3), TypeError, "^retry must be a RetryPolicy, got 3"),
-        (any_node(works, colour="red"), TypeError, r"got an unexpected keyword argument 'colour'"),
+        (any_node(works, color="red"), TypeError, r"got an unexpected keyword argument 'color'"),
         (any_node(3), TypeError, "^the first argument must be an async function, got 3"),
     ],
 )
@@ -134,9 +134,9 @@ def raises_ours() -> Iterator[str]:
         (any_node(works, metadata=3), TypeError, r"^metadata must be a mapping, got 3 \(the node \('bad', 1\)\)$"),
         (any_node(works, worker=3), TypeError, r"^worker must be a Worker, got 3 \(the node \('bad', 1\)\)$"),
         (
-            any_node(works, colour="red"),
+            any_node(works, color="red"),
             TypeError,
-            r"^Node\(\) got an unexpected .*'colour'.*\(the node \('bad', 1\)\)$",
+            r"^Node\(\) got an unexpected .*'color'.*\(the node \('bad', 1\)\)$",
         ),
         (any_node(3), TypeError, r"^the first argument must be an async function, got 3 \(the node \('bad', 1\)\)$"),
         (Node(works, name="n", requires=["gpu"]), NoEligibleWorkerError, r"the job n, .*\(the node \('bad', 1\)\)$"),

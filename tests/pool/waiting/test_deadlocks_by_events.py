@@ -1,4 +1,4 @@
-"""Whatever makes a wait one for ever, the job is told: each kind of event that can."""
+"""Whatever makes a wait one forever, the job is told: each kind of event that can."""
 
 from __future__ import annotations
 

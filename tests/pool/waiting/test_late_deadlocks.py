@@ -123,7 +123,7 @@ async def test_a_wait_that_is_cancelled_as_it_turns_out_to_be_for_ever_is_cancel
 
 
 class Cancels(Instrument):
-    """Cancels a scope when a worker's resource is to be opened anew: what tells the waits comes after that."""
+    """Cancels a scope when a worker's resource is to be reopened: what tells the waits comes after that."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()

@@ -1,4 +1,4 @@
-"""The resource of a lent worker breaks: who is told of it, and when it is opened anew."""
+"""The resource of a lent worker breaks: who is told of it, and when it is reopened."""
 
 from __future__ import annotations
 

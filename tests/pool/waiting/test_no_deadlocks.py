@@ -1,4 +1,4 @@
-"""A job that would not wait for ever for others of its pool is left alone."""
+"""A job that would not wait forever for others of its pool is left alone."""
 
 from __future__ import annotations
 

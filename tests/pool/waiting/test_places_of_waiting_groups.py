@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def waits_for(job: Job[Any], told: list[str], name: str) -> None:
-    """Wait for a job, or note who is told that this would be for ever."""
+    """Wait for a job, or note who is told that this would be forever."""
     try:
         await job.wait()
     except JobDeadlockError:

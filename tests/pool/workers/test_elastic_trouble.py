@@ -42,7 +42,7 @@ def troubled(count: int) -> list[BaseException]:
 
 
 class Reopenings(Instrument):
-    """Notes what it is told of workers whose resource is to be opened anew."""
+    """Notes what it is told of workers whose resource is to be reopened."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Worker, Exception | None, float]] = []

@@ -86,7 +86,7 @@ async def cancels_a_group(pool: SlotPool, lender: Callable[..., Awaitable[object
 
 async def leaves_run_by_a_timeout(pool: SlotPool, lender: Callable[..., Awaitable[object]]) -> None:
     async def runs() -> None:
-        # What waits is found to wait for ever when the worker comes back; to be cancelled then goes before it.
+        # What waits is found to wait forever when the worker comes back; to be cancelled then goes before it.
         with trio.CancelScope(deadline=1):
             await pool.run(lender, 1)
 

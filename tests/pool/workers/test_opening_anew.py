@@ -1,4 +1,4 @@
-"""Lifespans, and resources that jobs find broken and that are opened anew."""
+"""Lifespans, and resources that jobs find broken and that are reopened."""
 
 # A block that raises, or is cancelled, has bound its names all the same.
 # pyright: reportPossiblyUnboundVariable=false

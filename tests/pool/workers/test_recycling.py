@@ -1,4 +1,4 @@
-"""4.6: resources that are opened anew after so many jobs, or after so long."""
+"""4.6: resources that are reopened after so many jobs, or after so long."""
 
 from __future__ import annotations
 
