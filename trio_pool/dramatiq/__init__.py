@@ -7,7 +7,7 @@ from importlib import import_module
 
 try:
     import_module("dramatiq")
-except ImportError as error:
+except ImportError as _error:
     raise ImportError('trio_pool.dramatiq needs dramatiq: pip install "trio-pool[dramatiq]"') from error
 
 from .._basics.public_names import publish

@@ -39,8 +39,8 @@ class Outcome:
     job: Job[Any] | None = None
 
     def __init__(self, text: Text | None, attempts: int) -> None:
-        self.text = text
-        self.attempts = attempts
+        self.text: Text | None = text
+        self.attempts: int = attempts
 
     def error(self) -> Exception:
         """Return the error that stands for a result, in the derived classes."""
@@ -124,13 +124,13 @@ class Occurrence:
 
     def __init__(self, item: Any, item_id: str, feeder: Runner, *, is_dead: bool) -> None:
         self._window: Any = None
-        self.item = item
-        self.item_id = item_id
-        self.feeder = feeder
+        self.item: Any = item
+        self.item_id: str = item_id
+        self.feeder: Runner = feeder
         self.work: Work | None = None
         self.outcome: Outcome | None = None
-        self.is_new = False
-        self.is_dead = is_dead
+        self.is_new: bool = False
+        self.is_dead: bool = is_dead
 
 
 class Runner(Protocol):
@@ -178,11 +178,11 @@ class Work:
     __slots__ = ("followers", "item_id", "job", "leader", "outcome", "row", "step", "was_dead")
 
     def __init__(self, step: str, leader: Occurrence, job: Job[Any]) -> None:
-        self.step = step
-        self.item_id = leader.item_id
+        self.step: str = step
+        self.item_id: str = leader.item_id
         self.job: Job[Any] | None = job
-        self.leader = leader
+        self.leader: Occurrence = leader
         self.followers: dict[Occurrence, None] = {}
         self.outcome: Outcome | None = None
         self.row: Dead | None = None
-        self.was_dead = leader.is_dead
+        self.was_dead: bool = leader.is_dead

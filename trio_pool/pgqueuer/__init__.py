@@ -8,7 +8,7 @@ from importlib import import_module
 try:
     import_module("pgqueuer")
     import_module("psycopg")
-except ImportError as error:
+except ImportError as _error:
     raise ImportError('trio_pool.pgqueuer needs PgQueuer and psycopg: pip install "trio-pool[pgqueuer]"') from error
 
 from .._basics.public_names import publish

@@ -98,8 +98,8 @@ class PoolActor(FixedAttributes, Generic[P, V]):
         takes_resource: bool,
         submitter: Submitter,
     ) -> None:
-        self.name = name
-        self.fn = fn
+        self.name: str = name
+        self.fn: Callable[..., Awaitable[V]] = fn
         self._jobs = jobs
         self._priority = priority
         self._takes_resource = takes_resource
