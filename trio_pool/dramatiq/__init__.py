@@ -8,7 +8,7 @@ from importlib import import_module
 try:
     import_module("dramatiq")
 except ImportError as _error:
-    raise ImportError('trio_pool.dramatiq needs dramatiq: pip install "trio-pool[dramatiq]"') from error
+    raise ImportError('trio_pool.dramatiq needs dramatiq: pip install "trio-pool[dramatiq]"') from _error
 
 from .._basics.public_names import publish
 from ._actor import PoolActor

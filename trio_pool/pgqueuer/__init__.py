@@ -9,7 +9,7 @@ try:
     import_module("pgqueuer")
     import_module("psycopg")
 except ImportError as _error:
-    raise ImportError('trio_pool.pgqueuer needs PgQueuer and psycopg: pip install "trio-pool[pgqueuer]"') from error
+    raise ImportError('trio_pool.pgqueuer needs PgQueuer and psycopg: pip install "trio-pool[pgqueuer]"') from _error
 
 from .._basics.public_names import publish
 from ._actor import PoolActor
