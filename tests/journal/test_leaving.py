@@ -185,7 +185,7 @@ async def test_a_group_that_is_cancelled_ends_its_stream(
     ):
         assert await anext(results) == 1
         group.close()
-        with trio.move_on_after(5, shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + 5, shield=True):
             group.cancel()
             with pytest.raises(PoolClosedError, match="the group ended before the items did"):
                 await anext(results)

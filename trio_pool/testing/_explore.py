@@ -96,9 +96,17 @@ def _explain(error: BaseException, seed: int, faults: Faults) -> None:
         report("%s", "\n".join(lines), error=error)
 
 
+def _is_in_a_run() -> bool:
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _explore(test: Callable[[], Awaitable[object]], seeds: Iterable[int], rates: FaultRates, timeout: float) -> None:
     __tracebackhide__ = True  # pytest leaves such frames out
-    if trio.lowlevel.in_trio_run():
+    if _is_in_a_run():
         raise RuntimeError("explore() starts Trio runs of its own, so call it in a plain function")
     for seed in seeds:
         run = _Run(seed, rates, timeout)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -223,7 +224,9 @@ def run_a_job_that_fails() -> None:
     trio.run(main)
 
 
-def test_a_failure_comes_out_of_a_process_pool() -> None:
+def test_a_failure_comes_out_of_a_process_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The new process has to find this module.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[3])])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         error = processes.submit(run_a_job_that_fails).exception()
     assert isinstance(error, JobFailedError)
