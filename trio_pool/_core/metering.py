@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from .._model.records import Run, WorkerRecord
     from .._policies.rate_meter import Amount
     from .._policies.rate_meters import RateLimits
-    from .ledgers import Ledger
-    from .state import PoolState
+    from .state import Ledger, PoolState
 
     # What has limits: the pool (None), a worker or a key.
     Holder: TypeAlias = "WorkerRecord | KeyRecord | None"

@@ -63,6 +63,18 @@ class Growth(Protocol):
     def still_wants_one(self) -> bool: ...
 
 
+class Ledger(Protocol):
+    """Keeps the levels of a pool's limits beyond the end of the pool.
+
+    Its methods are called when a run draws from limits, when a key may become known, and when a worker
+    has joined. The last two lower levels; ``met`` returns the time if it has changed any.
+    """
+
+    def drew(self, run: Run) -> object: ...
+    def met(self, key: KeyRecord) -> float | None: ...
+    def hired(self, worker: WorkerRecord) -> object: ...
+
+
 class PoolState:
     """The state that several features share. Code that changes it marks it, and `Settling` does the rest.
 

@@ -101,6 +101,7 @@ class Book:
         self.writer.start()
         interrupt = await _wait_shielded(self.writer.opened)
         if self.writer.failure is not None:
+            self.writer.join()
             raise self.writer.failure if interrupt is None else interrupt
         self.deaths = self._store.last_death
         self._counts = {step: Count(done, dead) for step, done, dead in self._store.counts}
@@ -117,7 +118,9 @@ class Book:
         for feeder in self._all_feeders():
             feeder.cut_off(error)
         self.writer.stop()
-        return await _wait_shielded(self.writer.closed)
+        interrupt = await _wait_shielded(self.writer.closed)
+        self.writer.join()
+        return interrupt
 
     def check_open(self) -> None:
         """Check that results can be written.

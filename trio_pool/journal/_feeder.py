@@ -213,9 +213,8 @@ class JournalFeeder(Feeder):
 
 def _awaited_by(entry: Occurrence | Known) -> JobRecord | None:
     """The job of the stream's own pool that an entry waits for, if it waits for one."""
-    if isinstance(entry, Known) or entry.work is None:
-        return None
-    job = entry.work.job
+    assert isinstance(entry, Occurrence)  # what is known is read at once
+    job = None if entry.work is None else entry.work.job
     return job if job is not None and job._host is entry.feeder.pool and not job.state.is_final else None
 
 

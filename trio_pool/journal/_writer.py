@@ -66,7 +66,8 @@ class Writer:
     def start(self) -> None:
         """Start the thread."""
         # Never waited for at the interpreter's exit, in case a disk hangs.
-        threading.Thread(target=self._run, name=f"<journal {self._store.path}>", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"<journal {self._store.path}>", daemon=True)
+        self._thread.start()
 
     def want_levels(self) -> None:
         """Call ``on_levels_due`` at once, or a moment after the last time."""
@@ -75,6 +76,10 @@ class Writer:
     def stop(self) -> None:
         """Let the thread write what has been put so far, and end."""
         self._queue.put(_STOP)
+
+    def join(self) -> None:
+        """Wait for the end of the thread, which has nothing more to do: it could not open the file, or has closed it."""
+        self._thread.join()
 
     # In the thread.
 

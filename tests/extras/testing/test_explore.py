@@ -242,6 +242,17 @@ def test_threads_have_the_time_that_they_take() -> None:
     explore(test, seeds=range(5), failures=0.3, timeout=20)
 
 
+def test_the_time_is_up_only_after_the_threads_have_ended() -> None:
+    def waits_until_the_clock_has_jumped() -> None:
+        while trio.from_thread.run_sync(trio.current_time) < 10:
+            pass
+
+    async def test() -> None:
+        await trio.to_thread.run_sync(waits_until_the_clock_has_jumped)
+
+    explore(test, seeds=[1], timeout=10)
+
+
 def test_it_goes_together_with_one_at_a_time() -> None:
     async def test() -> None:
         with one_at_a_time():

@@ -1,0 +1,90 @@
+"""What seldom happens, and needs the right moment."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.journal.batches import Calls, collect, entries_of, run_batch, slots
+from trio_pool import PerKey, open_pool
+from trio_pool.journal import JournalError, _book, open_journal
+from trio_pool.journal._items import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
+
+
+async def test_a_stream_whose_items_have_failed_says_so_though_its_journal_is_closed_since(tmp_path: Path) -> None:
+    async def items() -> AsyncGenerator[int]:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("of the items")
+        yield 1
+
+    async with slots() as pool, AsyncExitStack() as journals:
+        journal = await journals.enter_async_context(open_journal(tmp_path / "run.sqlite"))
+        async with journal.map(pool, Calls().double, items()) as results:
+            await trio.testing.wait_all_tasks_blocked()
+            await journals.aclose()
+            with pytest.raises(ValueError, match="of the items"):
+                await anext(results)
+
+
+async def test_keys_that_have_no_rate_limits_are_left_alone(tmp_path: Path) -> None:
+    release = trio.Event()
+    async with (
+        open_journal(tmp_path / "run.sqlite") as journal,
+        open_pool(2, per_key=PerKey(max_running=1)) as pool,
+    ):
+        job = await pool.submit(release.wait, key="early")
+        async with journal.map(pool, Calls().double, [1], key="late") as results:
+            assert await collect(results) == [2]
+        release.set()
+        await job.wait()
+
+
+async def test_a_look_up_that_found_an_item_dead_takes_the_result_that_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, calls = tmp_path / "run.sqlite", Calls()
+    async with open_journal(path) as journal:
+        [entry] = await entries_of(journal, calls.fails_for_odd, [1], step="step")
+        assert entry.error is not None
+    find, looked_up, go_on = _book.Book.find, trio.Event(), trio.Event()
+
+    async def find_and_wait(book: _book.Book, step: str, item_ids: Sequence[str]) -> Any:
+        found = await find(book, step, item_ids)
+        monkeypatch.setattr(_book.Book, "find", find)  # for the first stream only
+        looked_up.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(_book.Book, "find", find_and_wait)
+    async with open_journal(path) as journal, trio.open_nursery() as nursery:
+
+        async def read_late() -> None:
+            [late] = await entries_of(journal, calls.fails_for_odd, [1], step="step")
+            assert (late.result, late.error, late.is_new) == (2, None, False)
+
+        nursery.start_soon(read_late)
+        await looked_up.wait()
+        assert await run_batch(journal, calls.double, [1], step="step") == [2]
+        go_on.set()
+
+
+async def test_a_second_journal_can_be_opened_right_after_an_opening_that_failed(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    path.write_text("no database")
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            async with open_journal(path):
+                pass
+
+
+def test_a_result_is_no_error() -> None:
+    with pytest.raises(AssertionError):
+        Outcome("1", 1).error()
