@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 async def test_a_stream_whose_items_have_failed_says_so_though_its_journal_is_closed_since(tmp_path: Path) -> None:
     async def items() -> AsyncGenerator[int]:
-        await trio.lowlevel.checkpoint()
-        raise ValueError("of the items")
         yield 1
+        raise ValueError("of the items")
 
     async with slots() as pool, AsyncExitStack() as journals:
         journal = await journals.enter_async_context(open_journal(tmp_path / "run.sqlite"))
         async with journal.map(pool, Calls().double, items()) as results:
+            assert await anext(results) == 2
             await trio.testing.wait_all_tasks_blocked()
             await journals.aclose()
             with pytest.raises(ValueError, match="of the items"):

@@ -78,7 +78,7 @@ class Writer:
         self._queue.put(_STOP)
 
     def join(self) -> None:
-        """Wait for the end of the thread, which has nothing more to do: it could not open the file, or has closed it."""
+        """Wait for the end of the thread, which could not open the file or has closed it, so it has nothing to do."""
         self._thread.join()
 
     # In the thread.
