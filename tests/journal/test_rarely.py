@@ -76,6 +76,22 @@ async def test_a_look_up_that_found_an_item_dead_takes_the_result_that_came_mean
         go_on.set()
 
 
+async def test_a_stream_can_be_left_while_it_looks_items_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks_up, calls = trio.Event(), Calls()
+
+    async def find(book: _book.Book, step: str, item_ids: Sequence[str]) -> Any:
+        looks_up.set()
+        await trio.sleep_forever()
+
+    async with open_journal(tmp_path / "run.sqlite") as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(_book.Book, "find", find)
+            async with slots() as pool, journal.map(pool, calls.double, [1]):
+                await looks_up.wait()
+        assert calls.items == []
+        assert await run_batch(journal, calls.double, [1]) == [2]
+
+
 async def test_a_second_journal_can_be_opened_right_after_an_opening_that_failed(tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
     path.write_text("no database")
