@@ -47,23 +47,24 @@ async def test_keys_that_have_no_rate_limits_are_left_alone(tmp_path: Path) -> N
         await job.wait()
 
 
-async def test_a_look_up_that_found_an_item_dead_takes_the_result_that_came_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_read_first", [True, False])
+async def test_a_look_up_beside_a_commit_gets_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_read_first: bool
 ) -> None:
     path, calls = tmp_path / "run.sqlite", Calls()
     async with open_journal(path) as journal:
         [entry] = await entries_of(journal, calls.fails_for_odd, [1], step="step")
         assert entry.error is not None
-    find, looked_up, go_on = _book.Book.find, trio.Event(), trio.Event()
+    find, looks_up, go_on = _book.Book.find, trio.Event(), trio.Event()
 
-    async def find_and_wait(book: _book.Book, step: str, item_ids: Sequence[str]) -> Any:
-        found = await find(book, step, item_ids)
+    async def find_slowly(book: _book.Book, step: str, item_ids: Sequence[str]) -> Any:
         monkeypatch.setattr(_book.Book, "find", find)  # for the first stream only
-        looked_up.set()
+        found = await find(book, step, item_ids) if is_read_first else None
+        looks_up.set()
         await go_on.wait()
-        return found
+        return found or await find(book, step, item_ids)
 
-    monkeypatch.setattr(_book.Book, "find", find_and_wait)
+    monkeypatch.setattr(_book.Book, "find", find_slowly)
     async with open_journal(path) as journal, trio.open_nursery() as nursery:
 
         async def read_late() -> None:
@@ -71,7 +72,7 @@ async def test_a_look_up_that_found_an_item_dead_takes_the_result_that_came_mean
             assert (late.result, late.error, late.is_new) == (2, None, False)
 
         nursery.start_soon(read_late)
-        await looked_up.wait()
+        await looks_up.wait()
         assert await run_batch(journal, calls.double, [1], step="step") == [2]
         go_on.set()
 
