@@ -136,6 +136,27 @@ async def test_an_export_that_can_not_be_written_is_an_error(
     assert str(tmp_path) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ending", ["", ".lock", "-wal"])
+async def test_an_export_onto_the_journal_itself_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    path = tmp_path / "run.sqlite"
+    await fill(path)
+    async with open_journal(path):
+        assert main([str(path), "--export", f"{path}{ending}"]) == 1
+    assert "is a file of the journal itself" in capsys.readouterr().err
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out == EXPECTED
+
+
+async def test_an_export_replaces_a_file(tmp_path: Path) -> None:
+    path, export = tmp_path / "run.sqlite", tmp_path / "results.jsonl"
+    await fill(path)
+    export.write_text("of an earlier export")
+    assert main([str(path), "--export", str(export)]) == 0
+    assert len(export.read_text(encoding="utf-8").splitlines()) == 4
+
+
 async def test_it_is_run_as_a_module(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(path: str, export: str | None) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path!r} is no file")
+    if export is not None and _belongs_to(export, path):
+        raise JournalError(f"{export!r} is a file of the journal itself, so nothing can be exported to it")
     with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
         if check(connection, path) == "empty":
             raise JournalError(f"{path!r} is no journal of trio_pool")
@@ -52,6 +54,11 @@ def _show(path: str, export: str | None) -> None:
             print(f"dead: {one_line(step)} {one_line(item_id)}, {reason} after {tries}: {one_line(error)}")
         if export is not None:
             print(f"{_export(connection, export)} results written to {export}")
+
+
+def _belongs_to(export: str, path: str) -> bool:
+    own = (Path(f"{path}{ending}") for ending in ("", "-wal", "-shm", "-journal", ".lock"))
+    return Path(export).exists() and any(file.exists() and file.samefile(export) for file in own)
 
 
 def _export(connection: sqlite3.Connection, path: str) -> int:

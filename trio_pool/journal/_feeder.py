@@ -238,12 +238,5 @@ class ItemsAsTheyEnd(AsTheyEnd):
 
     def awaited(self, more: bool) -> Iterable[JobRecord]:
         """The jobs that all wait for, unless more may come first, or one waits for something else."""
-        if more:
-            return ()
-        jobs: list[JobRecord] = []
-        for entry in self.pending:
-            job = _awaited_by(entry)
-            if job is None:
-                return ()
-            jobs.append(job)
-        return jobs
+        jobs = [job for entry in self.pending if (job := _awaited_by(entry)) is not None]
+        return () if more or len(jobs) < len(self.pending) else jobs
