@@ -104,10 +104,13 @@ class Report:
     def progress(self) -> str:
         """How far the fleet is, in one line."""
         fleet = [f"{len(self.sizes):>4}/{self.wanted} files"]
-        for worker, account in sorted(self.accounts.items()):
+        for worker in sorted({*self.accounts, *self.killed}):
+            if worker in self.killed:  # perhaps before it has told anything
+                fleet.append(f"{worker}: killed")
+                continue
+            account = self.accounts[worker]
             states = " ".join(f"{name[-1]} {token['state']}" for name, token in account["tokens"].items())
-            told = "killed" if worker in self.killed else f"{account['under_way']} under way, {states}"
-            fleet.append(f"{worker}: {told}")
+            fleet.append(f"{worker}: {account['under_way']} under way, {states}")
         return "   ".join(fleet)
 
     def lines(self) -> Iterator[str]:

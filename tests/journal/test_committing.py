@@ -208,14 +208,11 @@ async def test_a_slow_reader_holds_the_pool_back(tmp_path: Path) -> None:
         open_pool(2) as pool,
         journal.map(pool, calls.double, range(5000), buffer=7) as results,
     ):
-        await anext(results)
-        await until_committed()
-        before = len(calls.items)
-        assert before <= 1008  # those that were committed at the same time count no more than that
-        for read in range(2, 5):
+        for read in range(1, 5):
             await anext(results)
             await until_committed()
-            assert len(calls.items) <= max(before, 7 + read)
+            # Up to a thousand more may be about to be committed, however long that takes.
+            assert len(calls.items) <= 7 + 1000 + read
 
 
 async def until_committed() -> None:
