@@ -75,6 +75,11 @@ class PostgreSQL:
         shutil.rmtree(self._folder)
 
 
+def rabbitmq_program() -> str | None:
+    """RabbitMQ's server, if there is one. That on Debian's path runs for root alone, as another user."""
+    return shutil.which("/usr/lib/rabbitmq/bin/rabbitmq-server") or shutil.which("rabbitmq-server")
+
+
 class RabbitMQ:
     """A node of its own, and beside it a Valkey that counts starts."""
 
@@ -90,6 +95,9 @@ class RabbitMQ:
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
@@ -99,7 +107,7 @@ class RabbitMQ:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            ["rabbitmq-server"], env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [rabbitmq_program() or ""], env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 60
         while True:
@@ -116,6 +124,8 @@ class RabbitMQ:
         self._process.wait()
 
     def remove(self) -> None:
+        # Erlang's list of nodes, which the first node starts and leaves behind.
+        subprocess.run(["epmd", "-kill"], env=self._environment, stdout=subprocess.DEVNULL, check=False)
         self._valkey.stop()
         self._valkey.remove()
         shutil.rmtree(self._folder)

@@ -6,7 +6,6 @@ All of them are processes of their own, and none may be left when a test is over
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import uuid
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.brokers import PostgreSQL, RabbitMQ, Valkey, has_postgres
+from tests.cluster.brokers import PostgreSQL, RabbitMQ, Valkey, has_postgres, rabbitmq_program
 from tests.cluster.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def why_left_out(engine: str) -> str | None:
         return f"{' and '.join(missing)} can't be imported here"
     if engine == "pgqueuer" and not has_postgres():
         return "PostgreSQL is not installed: apt-get install postgresql"
-    if engine == "rabbitmq" and shutil.which("rabbitmq-server") is None:
+    if engine == "rabbitmq" and rabbitmq_program() is None:
         return "RabbitMQ is not installed: apt-get install rabbitmq-server"
     return None
 
