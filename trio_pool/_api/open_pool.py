@@ -311,6 +311,7 @@ async def _run_pool(pool: P, recruits: Sequence[Callable[[], Worker]]) -> AsyncG
         error = without_own_cancellation(engine.scope, error)
         finished = error is None and not engine.scope.cancel_called
         if not finished:
+            notify(engine.instruments, "_broken_off", pool)
             error = await _stop_everything(pool, error)
         engine.core.metering.leave()
         engine.timers.stop()

@@ -64,6 +64,9 @@ class InnerEvents:
     def _body_ended(self, pool: object) -> None:
         """The body of the pool's block has ended without an exception."""
 
+    def _broken_off(self, pool: object) -> None:
+        """The pool stops everything: an error has left its body, or it is cancelled."""
+
 
 def is_among(instruments: list[Any], instrument: object) -> bool:
     """Whether the list contains this instrument, compared by identity, without the instrument's own comparison."""

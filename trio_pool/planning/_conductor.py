@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Rank = tuple[int, int]
 """Who goes first at the same instant: the kind of the waiting task, and its number among them."""
 
-WORKER, RUN, LATE_RUN, THREAD, LATE = 0, 1, 2, 3, 4
+WORKER, RUN, LATE_RUN, THREAD, LATE, LAST = range(6)
 
 
 class ReplayClock(trio.abc.Clock):

@@ -15,7 +15,7 @@ from .._api.pool import Instrument
 from .._basics.exceptions import leaves
 from .._model.errors import JobCancelledError, JobFailedError, NoEligibleWorkerError, PoolClosedError, PoolError
 from .._runtime.notify import InnerEvents
-from ._conductor import LATE, THREAD, Conductor, ReplayClock
+from ._conductor import LAST, LATE, THREAD, Conductor, ReplayClock
 from ._jobs import JobOptionsOf, Performer
 from ._script import Cursor, Script, is_end
 from ._setup import Setup
@@ -116,15 +116,23 @@ class Player:
         block: AbstractAsyncContextManager[Pool[Any]] = opening(
             setup.resources, **setup.options, instruments=instruments
         )
+        contents, scope = self._contents, trio.CancelScope()
+        # With anything changed, nobody knows when it would be cancelled.
+        is_broken_off = contents.broken_off is not None and setup.is_unchanged
         try:
-            async with block as pool:
-                self._pool = pool
-                self._note_workers(pool.workers)
-                async with trio.open_nursery() as self._nursery:
-                    self._begin()
-                if self._contents.waits:
-                    await pool.join()
-                await self._conductor.until(self._conductor.now + self._contents.tail, (LATE, 0))
+            with scope:
+                async with block as pool:
+                    self._pool = pool
+                    self._note_workers(pool.workers)
+                    if contents.broken_off is not None and is_broken_off:
+                        self._conductor.call_at(self._conductor.now + contents.broken_off, (LAST, 0), scope.cancel)
+                    async with trio.open_nursery() as self._nursery:
+                        self._begin()
+                    if contents.waits:
+                        await pool.join()
+                    await self._conductor.until(self._conductor.now + contents.tail, (LATE, 0))
+                    if is_broken_off and not contents.body_has_ended:
+                        await trio.sleep_forever()
         except Exception as error:
             if not all(isinstance(leaf, PoolError) for leaf in leaves(error)):
                 raise

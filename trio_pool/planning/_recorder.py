@@ -120,6 +120,9 @@ class Recorder(Instrument, InnerEvents):
         self._is_ending = True
         self._write({"body_ended": self._now()})
 
+    def _broken_off(self, pool: object) -> None:
+        self._write({"broken_off": self._now()})
+
     def pool_closed(self, pool: Pool[Any] | SlotPool) -> None:
         self._meet(pool._engine)
         self._threads.end_reads()

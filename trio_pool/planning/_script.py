@@ -158,6 +158,8 @@ class Contents:
       elapsed: seconds from the opening to the end, or to the last event that was written.
       tail: seconds between the last that the program did and the end of the pool's body.
       waits: whether all jobs had ended before: then the tail begins with the end of the last.
+      body_has_ended: whether the pool's body has ended, and not been left by an error.
+      broken_off: when the pool was cancelled or left by an error.
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -173,11 +175,13 @@ class Contents:
         self.elapsed: float = 0.0
         self.tail: float = 0.0
         self.waits: bool = False
+        self.body_has_ended: bool = False
         self._attempts: dict[int, list[Line]] = {}
         self._jobs: list[Line] = []
         self._steps: dict[int, list[tuple[list[Any], Line | Script]]] = {}
         self._last_step = 0.0
         self._inner: dict[int, Line] = {}
+        self.broken_off: float | None = None
         self._body_ended: float | None = None
         self._ended_before_body = 0  # jobs
         for line in lines:
@@ -213,6 +217,8 @@ class Contents:
         elif "body_ended" in line:
             self._body_ended = line["body_ended"]
             self._ended_before_body = len(self._jobs)
+        elif "broken_off" in line:
+            self.broken_off = line["broken_off"]
         elif "closed" in line:
             self.elapsed = max(self.elapsed, line["closed"])
 
@@ -248,6 +254,7 @@ class Contents:
                 thread.steps[0] = (gap + origin["at"], order, first)
                 self.threads.append(thread)
         ends = [line["at"] + line["lasted"] for line in self._jobs]
+        self.body_has_ended = self._body_ended is not None
         if self._body_ended is not None:
             last = max([0.0, *ends])
             # Not by the times: what ends at the same instant may have ended because of the body's end.
