@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._model.states import Cut
 from .._policies.retry import GiveUp
 from .._runtime.job_context import current_job, current_run
 from ._conductor import LATE_RUN, RUN
@@ -43,6 +44,7 @@ class Performer:
     ) -> None:
         self._conductor = conductor
         self._is_like_recorded = setup.is_like_recorded
+        self._is_unchanged = setup.is_unchanged
         self._mishaps = Mishaps(contents, setup.source_of, is_unchanged=setup.is_unchanged)
         # The timeouts of jobs that have none of their own.
         self._limits = [number(contents.opening[name]) for name in ("attempt_timeout", "total_timeout")]
@@ -80,6 +82,8 @@ class Performer:
             with trio.CancelScope(shield=True):
                 # Those that are cancelled at the same instant end one after another.
                 late = max(0.0, seconds - self._limit_of(script, attempt)) if how == "timeout" else 0.0
+                if how == "cut" and self._is_unchanged and run.race is None and run.cut is Cut.CANCELLED:
+                    late = max(0.0, end - self._conductor.now)  # what it did when it was cancelled took so long
                 script.has_ended_as_recorded = how == "timeout"
                 if run.cut is not None and mishap is None and not is_further:
                     script.take_back()  # its worker is taken away, and it will run again

@@ -76,3 +76,20 @@ def test_a_pool_whose_jobs_have_all_ended_waits_as_long(tmp_path: Path) -> None:
     assert recording.replay().elapsed == 2.0
     # Nobody knows when it would be cancelled if anything were otherwise.
     assert recording.replay(workers=2).elapsed == 1.0
+
+
+def test_a_job_that_takes_time_to_be_cancelled_takes_as_long(tmp_path: Path) -> None:
+    async def tidy() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3.0)
+
+    async def tidying_up(recorder: Recorder) -> None:
+        with trio.move_on_after(2.0):
+            async with open_pool(1, instruments=[recorder]) as pool:
+                pool.submit_nowait(tidy)
+
+    recording = record(tidying_up, tmp_path / "recording.jsonl")
+    assert recording.replay().elapsed == 5.0
