@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -215,7 +214,7 @@ def _by_policy(
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
         setback = job._setback or _FIRST_TIME
-        if counts and policy.max_attempts is not None and setback.counted + 1 >= policy.max_attempts:
+        if counts and _used_up(job, policy):
             return _exhausted(job, error)
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
@@ -228,8 +227,7 @@ def _by_policy(
 
 def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
     """Whether the attempt that has just failed, if it counts, was the last one allowed."""
-    most = math.inf if policy.max_attempts is None else policy.max_attempts
-    return (job._setback or _FIRST_TIME).counted + 1 >= most
+    return policy._is_last((job._setback or _FIRST_TIME).counted + 1)
 
 
 def _exhausted(job: Job[Any], error: Exception) -> Die:

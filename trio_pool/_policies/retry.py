@@ -384,6 +384,10 @@ class RetryPolicy:
         """Whether the policy runs none of the user's code."""
         return type(self) is RetryPolicy and isinstance(self.retry_on, (type, tuple))
 
+    def _is_last(self, counted: int) -> bool:
+        """Whether the attempt that has just failed, the ``counted``-th that counts, is the last one allowed."""
+        return self.max_attempts is not None and counted >= self.max_attempts
+
     def covers(self, error: Exception) -> bool:
         """Whether the policy retries this error, regardless of the number of attempts.
 

@@ -32,9 +32,9 @@ def error_of(attempt: Line, *, is_like_recorded: bool) -> Exception:
     decision: Line = attempt.get("decision", {})
     delay = decision.get("again", 0.0)
     how: dict[str, Any] = {"placement": decision.get("placement"), "counts": decision.get("counts", True)}
-    if "rest" in decision and "again" in decision:
+    if "rest" in decision:
         return RetryAfter(decision["rest"], rest=True, **how)
-    if "key_rest" in decision and "again" in decision:
+    if "key_rest" in decision:
         return RetryAfter(decision["key_rest"], rest="key", **how)
     if "broken" in decision:
         return ResourceBroken(counts=how["counts"])
@@ -85,6 +85,11 @@ class AsRecorded(RetryPolicy):
         setback = current_job()._setback
         counted = 0 if setback is None else setback.counted
         return counted + 1 < (math.inf if self.most is None else self.most)
+
+    def _is_last(self, counted: int) -> bool:
+        """Whether the job was not tried again."""
+        decision = _recorded_decision()
+        return decision is not None and "again" not in decision
 
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
         """The delay that there was."""

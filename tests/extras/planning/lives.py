@@ -201,6 +201,29 @@ async def what_functions_say(recorder: Recorder) -> None:
         await all_of(pool, say, durations(80), key=key_of)
 
 
+async def dead_jobs_whose_workers_rest(recorder: Recorder) -> None:
+    async def refused(_: object, first: bool) -> None:
+        await trio.sleep(0.5)
+        if first:
+            raise RetryAfter(5.0, rest=True)
+
+    async with open_pool(["a"], instruments=[recorder], retry=RetryPolicy.never(), **KEEP) as pool:
+        for first in (True, False):
+            pool.submit_nowait(refused, first)
+
+
+async def dead_jobs_whose_keys_rest(recorder: Recorder) -> None:
+    async def refused(_: object, first: bool) -> None:
+        await trio.sleep(0.5)
+        if first:
+            raise RetryAfter(5.0, rest="key")
+
+    options: dict[str, Any] = {"retry": RetryPolicy.never(), "per_key": PerKey(max_running=1)}
+    async with open_pool(["a", "b"], instruments=[recorder], **KEEP, **options) as pool:
+        for first in (True, False):
+            pool.submit_nowait(refused, first, key="k")
+
+
 async def on_failure(recorder: Recorder) -> None:
     rng = Random(3)
 
