@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 import sqlite3
 import sys
@@ -84,6 +85,14 @@ async def test_it_exports_what_is_no_json_as_text_and_bytes_in_base_64(
     assert json.loads(target.read_text()) == {"step": "double", "item_id": "1", "result": expected}
 
 
+async def test_it_exports_what_json_has_not_as_text(tmp_path: Path) -> None:
+    path, target = tmp_path / "run.sqlite", tmp_path / "out.jsonl"
+    async with open_journal(path) as journal:
+        await run_batch(journal, Calls().double, [math.inf], step="double")
+    assert main([str(path), "--export", str(target)]) == 0
+    assert json.loads(target.read_text()) == {"step": "double", "item_id": "Infinity", "result": "Infinity"}
+
+
 async def test_an_empty_journal_has_no_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.sqlite"
     async with open_journal(path):
@@ -132,8 +141,9 @@ async def test_an_export_that_can_not_be_written_is_an_error(
 ) -> None:
     path = tmp_path / "run.sqlite"
     await fill(path)
-    assert main([str(path), "--export", str(tmp_path)]) == 1
-    assert str(tmp_path) in capsys.readouterr().err
+    for target, reason in [(tmp_path, "Is a directory"), (tmp_path / "no" / "out", "No such file or directory")]:
+        assert main([str(path), "--export", str(target)]) == 1
+        assert capsys.readouterr().err == f"{str(target)!r} can't be written: {reason}\n"
 
 
 @pytest.mark.parametrize("ending", ["", ".lock", "-wal"])

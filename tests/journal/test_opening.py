@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LOOPED: list[Any] = []
+LOOPED.append(LOOPED)
+
+
 async def refused(path: Any) -> str:
     with pytest.raises(JournalError) as caught:
         async with open_journal(path):
@@ -260,6 +264,40 @@ async def test_ids_must_be_text(tmp_path: Path) -> None:
         await ends_with("not an async one", item_id=later)
     async with open_journal(tmp_path / "other.sqlite", dumps=pickle.dumps, loads=pickle.loads) as journal:
         await ends_with("item_id is required")
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "words"),
+    [({1}, TypeError, "the item .1.: .*set is not JSON"), (LOOPED, ValueError, "the item .*Circular")],
+)
+async def test_an_item_of_which_no_id_can_be_made_is_named(
+    tmp_path: Path, item: Any, error: type[Exception], words: str
+) -> None:
+    async with open_journal(tmp_path / "run.sqlite") as journal, open_pool(1) as pool:
+        with pytest.raises(error, match=f"item_id is required, since dumps makes no str of {words}"):
+            async with journal.map(pool, Calls().double, [item]) as results:
+                await collect(results)
+
+
+@pytest.mark.parametrize("path", [5, None, b"run.sqlite"])
+def test_a_path_must_be_text(path: Any) -> None:
+    with pytest.raises(TypeError, match="path must be a str or a path of one, got"):
+        open_journal(path)
+
+
+@pytest.mark.parametrize("path", ["", "run\0.sqlite"])
+def test_a_path_must_be_the_name_of_a_file(path: str) -> None:
+    with pytest.raises(ValueError, match="path must be the name of a file, got"):
+        open_journal(path)
+
+
+async def test_a_folder_is_no_journal(tmp_path: Path) -> None:
+    assert (await refused(tmp_path)).endswith("can't be opened as a journal: it is a folder")
+
+
+async def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    words = await refused(tmp_path / "missing" / "run.sqlite")
+    assert words.endswith("can't be opened as a journal: No such file or directory")
 
 
 async def test_a_journal_is_no_block(tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ def _show(path: str, export: str | None) -> None:
             tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
             print(f"dead: {one_line(step)} {one_line(item_id)}, {reason} after {tries}: {one_line(error)}")
         if export is not None:
-            print(f"{_export(connection, export)} results written to {export}")
+            try:
+                written = _export(connection, export)
+            except OSError as error:
+                raise JournalError(f"{export!r} can't be written: {error.strerror}") from error
+            print(f"{written} results written to {export}")
 
 
 def _belongs_to(export: str, path: str) -> bool:
@@ -67,12 +71,17 @@ def _export(connection: sqlite3.Connection, path: str) -> int:
         rows = connection.execute("SELECT step, item_id, result FROM results ORDER BY step, rowid")
         for step, item_id, result in rows:
             number += 1
-            file.write(f"{json.dumps({'step': step, 'item_id': item_id, 'result': _plain(result)})}\n")
+            line = {"step": step, "item_id": item_id}
+            try:
+                text = json.dumps({**line, "result": _plain(result)}, allow_nan=False)
+            except ValueError:  # it has a NaN in it, or something infinite, which JSON has not
+                text = json.dumps({**line, "result": result})
+            file.write(f"{text}\n")
     return number
 
 
 def _plain(result: str | bytes) -> object:
-    """A result as a JSON value: what the text means if it is JSON, else the text itself; bytes in base 64."""
+    """A result as a JSON value: what the text means, else the text itself; bytes in base 64."""
     if isinstance(result, bytes):
         return base64.b64encode(result).decode()
     try:

@@ -249,9 +249,11 @@ def open_journal(
           journal, or is of a newer version; on leaving, if results could not be committed.
       ValueError, TypeError: if an argument is of the wrong type.
     """
-    name = os.fspath(path)
+    name: object = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"path must be a str or a path of one, {validate.got(path)}")
+    if not name or "\0" in name:
+        raise ValueError(f"path must be the name of a file, {validate.got(path)}")
     validate.call("dumps", dumps)
     validate.call("loads", loads)
     if dumps is json.dumps:

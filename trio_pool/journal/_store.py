@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -125,6 +126,8 @@ class Store:
           JournalError: if that is impossible.
         """
         try:
+            if os.path.isdir(self._file):
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self._lock.acquire()
             self._writing = writing = _connect(self._file)
             is_new = check(writing, self.path) == "empty"
@@ -145,7 +148,8 @@ class Store:
         except BaseException as error:
             self.close()
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise JournalError(f"{self.path!r} can't be opened as a journal: {error}") from error
+                reason = (isinstance(error, OSError) and error.strerror) or error
+                raise JournalError(f"{self.path!r} can't be opened as a journal: {reason}") from error
             raise
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._basics.error_text import in_words
 from .._basics.text import shown
 from .._policies import validate
 from ._errors import JournalError
@@ -56,10 +57,10 @@ class Terms:
         """Return an item's id.
 
         Raises:
-          TypeError, ValueError: if it is no str, or can't be stored.
+          TypeError, ValueError: if it is no str, or can't be stored, or ``dumps`` can't make any.
           BaseException: whatever the function raises.
         """
-        found: Any = self._dumps(item) if self._item_id is None else self._item_id(item)
+        found: Any = self._dumped(item) if self._item_id is None else self._item_id(item)
         if type(found) is str and found.isascii():
             return found
         name = "dumps" if self._item_id is None else "item_id"
@@ -70,6 +71,13 @@ class Terms:
             raise TypeError(f"{name} must make a str of the item {shown(item)}, {validate.got(found)}")
         check_encodable(name, found)
         return str.__str__(found)
+
+    def _dumped(self, item: Any) -> object:
+        try:
+            return self._dumps(item)
+        except (TypeError, ValueError) as error:
+            words = f"item_id is required, since dumps makes no str of the item {shown(item)}: {in_words(error)}"
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(words) from error
 
     def dump(self, value: Any) -> Dumped:
         """Return a result with its text; called within the attempt."""
