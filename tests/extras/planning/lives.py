@@ -266,6 +266,13 @@ async def a_group_that_must_succeed(recorder: Recorder) -> None:
                 pass
 
 
+async def a_graph_at_a_full_queue(recorder: Recorder) -> None:
+    async with open_pool(1, max_queue=0, instruments=[recorder]) as pool:
+        await pool.submit_graph({"a": Node(trio.sleep, 1.0), "b": Node(trio.sleep, 1.0, after=["a"])})
+        await trio.sleep(0.5)
+        pool.rest(5.0)
+
+
 async def a_graph(recorder: Recorder) -> None:
     times = durations(30)
     nodes = {
