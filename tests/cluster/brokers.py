@@ -56,17 +56,16 @@ class PostgreSQL:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self.url = f"host={self._folder} port={postgres_server.PORT} user=postgres dbname=postgres"
-        self._is_new = True
+        # Its tables are there before any worker is: one that meets a server without them ends with an error.
+        from trio_pool.pgqueuer import PoolQueue
+
+        postgres_server.make_database(self._folder)
+        self.start()
+        PoolQueue(self.url).install()
+        self.stop()
 
     def start(self) -> None:
-        if self._is_new:
-            postgres_server.make_database(self._folder)
         postgres_server.start_server(self._folder)
-        if self._is_new:
-            from trio_pool.pgqueuer import PoolQueue
-
-            PoolQueue(self.url).install()
-        self._is_new = False
 
     def stop(self) -> None:
         postgres_server.stop_server(self._folder)
@@ -98,6 +97,8 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
+            # One thread, which sleeps while there is nothing to do: other tests run beside it.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
