@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +18,6 @@ from ._script import Contents
 from ._setup import check_changes, checked_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from os import PathLike
 
     from typing_extensions import Self
@@ -41,9 +42,13 @@ class Recording(FixedAttributes):
 
         Raises:
           OSError: if the file can't be read.
-          ValueError: if it is not a recording, is of a later version, or no pool was opened with the recorder.
+          ValueError: if it is no recording, is damaged, is of a later version, or no pool was opened with the recorder.
         """
-        return cls(Contents(read_lines(path)))
+        file = Path(path)
+        try:
+            return cls(Contents(read_lines(file)))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{str(path)!r} is damaged: a line of it is not as a Recorder writes it") from error
 
     @property
     def elapsed(self) -> float:
@@ -102,6 +107,8 @@ class Recording(FixedAttributes):
         """
         _check_outside("plan")
         limit = validate.seconds("finish_within", finish_within)
+        if not isinstance(workers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"workers must be an iterable of ints, {validate.got(workers)}")
         numbers = sorted({validate.count("workers", each, least=1) for each in workers})
         if not numbers:
             raise ValueError("workers must name at least one number")

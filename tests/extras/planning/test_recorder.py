@@ -137,6 +137,8 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         ("[1]\n", "is not a recording of trio_pool"),
         ('{"format":"trio_pool recording","version":2}\n', "of a later version"),
         ('{"format":"trio_pool recording","version":1}\n', "no pool was opened"),
+        ('{"format":"trio_pool recording","version":1}\n{"pool":{}}\n', "is damaged"),
+        ('{"format":"trio_pool recording","version":1}\n{"pool":5}\n', "is damaged"),
     ]:
         path.write_text(text)
         with pytest.raises(ValueError, match=words):

@@ -172,6 +172,8 @@ def test_a_plan_looks_only_at_the_given_numbers(recording: Recording) -> None:
         recording.plan(5, [])
     with pytest.raises(ValueError, match="workers must be at least 1"):
         recording.plan(5, [0])
+    with pytest.raises(TypeError, match="workers must be an iterable of ints, got 5"):
+        recording.plan(5, 5)  # type: ignore[arg-type]  # what this is about
     with pytest.raises(ValueError, match="finish_within must not be negative"):
         recording.plan(-1)
 
