@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -225,6 +227,19 @@ async def test_the_block_of_the_journal_waits_also_if_it_is_cancelled(tmp_path: 
             trio.lowlevel.current_trio_token().run_sync_soon(gate.open)
     assert scope.cancelled_caught
     assert results_in(path) == {("double", "1"): "2"}
+
+
+async def test_a_death_that_is_written_as_its_stream_is_left_is_dealt_with(tmp_path: Path) -> None:
+    """It is in the journal, and the pool's block doesn't raise it."""
+    path = tmp_path / "run.sqlite"
+    with gated_writes() as gate:
+        async with open_journal(path) as journal, open_pool(1) as pool:
+            gate.close()
+            async with journal.map(pool, Calls().fails_for_odd, [1], step="odd"):
+                await trio.to_thread.run_sync(gate.has_come.wait)
+            gate.open()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT step, item_id FROM dead").fetchall() == [("odd", "1")]
 
 
 async def test_a_stream_that_outlives_its_journal_ends_with_an_error(
