@@ -31,7 +31,7 @@ class UnderWay:
         self.is_ending = False
         self.is_cut = False
         self._lock = Lock()
-        self._futures: set[Any] = set()
+        self._futures: dict[Any, None] = {}  # in the order in which they came
 
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Future[Any]:
         """Submit a job; call `forget` when its future is done.
@@ -45,11 +45,11 @@ class UnderWay:
             if self.is_cut:
                 raise PoolClosedError("the worker has ended")
             future: Future[Any] = pool.submit_from_thread(fn, *args, **options)
-            self._futures.add(future)
+            self._futures[future] = None
         return future
 
     def forget(self, future: Future[Any]) -> None:
-        self._futures.discard(future)
+        self._futures.pop(future, None)
 
     @property
     def count(self) -> int:
@@ -75,7 +75,8 @@ class UnderWay:
 
     def _cancel_soon(self, futures: list[Any], is_meant: Callable[[Any], bool]) -> None:
         def cancel() -> None:
-            for future in futures:
+            # The last come first, so that none takes a place in the queue that another leaves.
+            for future in reversed(futures):
                 job = future._job
                 if job is None or job._state is None:
                     future.cancel()  # waits for a place in the queue
