@@ -50,6 +50,18 @@ def test_an_unknown_option_is_told_how_a_function_gets_keyword_arguments() -> No
         given_to("run", given)
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"max_running": 2}, "'async with pool.open_group(max_running=...) as group:'"),
+        ({"buffer": 2}, "map() and as_completed()"),
+    ],
+)
+def test_an_option_of_another_call_says_whose_it_is(given: Any, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        given_to("submit", given)
+
+
 def test_a_worker_of_another_pool_is_told_apart() -> None:
     given: Any = {"worker": make_core().add_worker()}
     with pytest.raises(ValueError, match="worker must be a worker of this pool, got "):

@@ -112,17 +112,25 @@ def revised(
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in _CHECKS:
-            raise TypeError(
-                f"{call}() got an unexpected keyword argument {name!r}; the options of a "
-                f"job are {', '.join(_CHECKS)}, and keyword arguments of the job's own "
-                "function go through functools.partial"
-            )
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}; {_hint(name)}")
         changes[name] = getattr(defaults, name) if value is None else _CHECKS[name](label.format(name), value)
     worker: WorkerRecord | None = changes.get("worker")
     if worker is not None and worker._crew is not crew:
         raise ValueError(f"{label.format('worker')} must be a worker of this pool, {validate.got(worker)}")
     # As attrs.evolve does, which takes longer than everything else here.
     return JobSpec(**(dict(zip(_FIELDS, _fields_of(options), strict=True)) | changes)) if changes else options
+
+
+def _hint(name: str) -> str:
+    if name == "max_running":
+        return (
+            "max_running bounds a pool, a resource, or a group of jobs: "
+            f"'async with pool.open_group({name}=...) as group:', and call the group's method"
+        )
+    if name == "buffer":
+        return "buffer is an argument of map() and as_completed()"
+    options = f"the options of a job are {', '.join(_CHECKS)}"
+    return f"{options}, and keyword arguments of the job's own function go through functools.partial"
 
 
 class ItemSpec:
