@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import statistics
@@ -103,7 +104,8 @@ def serve_pgqueuer(conninfo: str) -> None:
 
         @worker.entrypoint("job")
         async def job(message: Job) -> None:
-            await job_in_asyncio(message.id)
+            args, kwargs = json.loads(message.payload or b"")
+            await job_in_asyncio(*args, **kwargs)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.shutdown.set)
         await worker.run(batch_size=PLACES, max_concurrent_tasks=AT_ONCE, dequeue_timeout=timedelta(seconds=1))

@@ -83,6 +83,8 @@ class JobFuture(Future[V]):
 
         In a Trio thread, a wait without a timeout can also raise `JobDeadlockError` or `trio.Cancelled`.
         """
+        if self.done():
+            return super().result()
         with self._asked(timeout):
             return super().result(timeout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,11 +23,17 @@ class Home:
       clock: the clock of the Trio run, which any thread may read.
     """
 
-    __slots__ = ("_process", "_token", "clock", "thread")
+    __slots__ = ("_calls", "_is_waking", "_lock", "_process", "_token", "clock", "thread")
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._process = os.getpid()
+        # The calls that other threads have scheduled, and whether the Trio run has been woken for them. Waking it is a
+        # system call, and costs more than everything else here.
+        self._calls: deque[Callable[[], object]] = deque()
+        self._is_waking = False
+        # Reentrant, since a signal handler or a finalizer can schedule a call in between.
+        self._lock = threading.RLock()
         self.thread: int = threading.get_ident()
         self.clock: trio.abc.Clock = trio.lowlevel.current_clock()
 
@@ -57,7 +64,22 @@ class Home:
 
     def call_soon(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` in the pool's thread, after the calls that were scheduled there before."""
-        self._token.run_sync_soon(fn)
+        with self._lock:
+            self._calls.append(fn)
+            if not self._is_waking:
+                self._is_waking = True
+                try:
+                    self._token.run_sync_soon(self._run_calls)
+                except trio.RunFinishedError:
+                    self._is_waking = False
+                    self._calls.clear()
+                    raise
+
+    def _run_calls(self) -> None:
+        # What is scheduled from here on wakes the Trio run again.
+        self._is_waking = False
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
 
 
 def through_host(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:

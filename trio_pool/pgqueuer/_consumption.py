@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 POLL = 1.0
 """Seconds after which a worker asks for jobs although it has not heard of any: for those of dead processes."""
 
+_MOST_AT_ONCE = 10
+"""The most jobs that are taken, or written as ended, in one statement."""
+
 _PATIENCE = 3.0
 """Seconds that the end waits for a database that can't be reached."""
 
@@ -50,7 +53,8 @@ class Consumption:
     Arguments:
       pool: runs the jobs.
       actors: by their names.
-      open_queries: called in the event loop; returns PgQueuer's queries, which know the histories of jobs.
+      open_queries: called in the event loop with the number of jobs at once; returns PgQueuer's queries, which have
+          the histories of jobs.
       suspects: decides about jobs that come after a crash.
       letter: the entrypoint that gets dead jobs, or None to hold them in the queue.
       max_overstays: how often a job may overstay.
@@ -61,7 +65,7 @@ class Consumption:
         self,
         pool: Pool[Any] | SlotPool,
         actors: Mapping[str, PoolActor[..., Any]],
-        open_queries: Callable[[], Any],
+        open_queries: Callable[[int], Any],
         *,
         suspects: Suspects,
         letter: str | None,
@@ -123,6 +127,7 @@ class Consumption:
         """Have the worker take no more jobs. Doesn't wait."""
         self._under_way.is_ending = True
         if self._manager is not None:
+            self._call_in_loop(self._queries.stop)
             self._call_in_loop(self._manager.shutdown.set)
 
     def _call_in_loop(self, fn: Callable[[], object]) -> None:
@@ -158,7 +163,7 @@ class Consumption:
 
     async def _serve(self, jobs: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queries = self._open_queries()
+        self._queries = self._open_queries(jobs)
         manager = self._manager = QueueManager(self._queries)
         for name, actor in self._actors.items():
             parameters = EntrypointExecutorParameters(
@@ -169,8 +174,7 @@ class Consumption:
         try:
             await manager.run(
                 dequeue_timeout=timedelta(seconds=POLL),
-                batch_size=max(1, min(10, jobs // 2)),
-                max_concurrent_tasks=jobs,
+                batch_size=min(_MOST_AT_ONCE, jobs),
                 heartbeat_timeout=self._redeliver_after,
             )
         finally:
@@ -179,6 +183,12 @@ class Consumption:
 
     async def perform(self, actor: PoolActor[..., Any], job: Job) -> None:
         """Run a job in the pool; return if it is done, or raise what PgQueuer makes of it."""
+        try:
+            await self._perform(actor, job)
+        finally:
+            self._queries.let_go(job.id)
+
+    async def _perform(self, actor: PoolActor[..., Any], job: Job) -> None:
         history: History = self._queries.history_of(job.id)
         if self._under_way.is_ending:
             _give_back(0.0, "the process ends")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgqueuer.models import Job
@@ -10,15 +12,19 @@ from pgqueuer.queries import Queries
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from pgqueuer.models import TracebackRecord
     from pgqueuer.ports.driver import Driver
     from pgqueuer.ports.repository import EntrypointExecutionParameter
-    from pgqueuer.types import QueueEntrypoint, QueueManagerId
+    from pgqueuer.types import JOB_STATUS, QueueEntrypoint, QueueManagerId
 
 SUSPECT = "trio_pool: a suspect that waits"
 """The reason of a job that goes back without having been started."""
 
 OVERSTAYED = "trio_pool: overstayed"
 """How the reason of a job begins that a process could not do."""
+
+_MOMENT = 0.1
+"""Seconds that a worker waits for more of its jobs to end before it takes the next ones, together."""
 
 _LAST = "SELECT * FROM claimed ORDER BY priority DESC, id ASC"
 """The end of PgQueuer's statement that takes jobs."""
@@ -44,11 +50,30 @@ class HistoryQueries(Queries):
 
     Each pick of a job is in the log, and each return with its reason. A pick that is followed by
     another has crashed. Suspects go back without having been started, so they count as neither.
+
+    They also bound how many jobs a worker has at once. PgQueuer's own bound would cost a statement each time that
+    there is no room, and would count jobs that have ended until that is written, some at a time.
+
+    Arguments:
+      driver: the connections.
+      jobs: how many jobs this worker may have at once.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, jobs: int) -> None:
         super().__init__(driver)
+        self._jobs = jobs
         self._histories: dict[int, History] = {}
+        # The jobs that this worker has taken and that have not ended.
+        self._taken: set[int] = set()
+        self._has_changed = asyncio.Event()
+        self._is_stopped = False
+        # The statement that takes jobs, by PgQueuer's own.
+        self._statements: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """Take no more jobs. Called in the event loop."""
+        self._is_stopped = True
+        self._has_changed.set()
 
     def history_of(self, job: int) -> History:
         """Return the history of a job that has just been taken; it is forgotten then."""
@@ -63,20 +88,51 @@ class HistoryQueries(Queries):
         heartbeat_timeout: timedelta,
     ) -> list[Job]:
         """Take jobs as the base class does. A statement of its own would cost as much as all else together."""
+        await self._wait_for_room()
+        if self._is_stopped:
+            return []
         query = self.qbq.build_dequeue_query(
-            batch_size=batch_size,
+            batch_size=min(batch_size, self._jobs - len(self._taken)),
             entrypoints=list(entrypoints),
             concurrency_limits=[0] * len(entrypoints),
             queue_manager_id=queue_manager_id,
             global_concurrency_limit=global_concurrency_limit,
             heartbeat_timeout=heartbeat_timeout,
         )
-        rows: list[dict[str, Any]] = await self.driver.fetch(self._with_history(query.sql), *query.args)
+        if (sql := self._statements.get(query.sql)) is None:
+            sql = self._statements[query.sql] = self._with_history(query.sql)
+        rows: list[dict[str, Any]] = await self.driver.fetch(sql, *query.args)
         for row in rows:
+            self._taken.add(row["id"])
             crashes, overstays = row.pop("crashes"), row.pop("overstays")
             if crashes or overstays:
                 self._histories[row["id"]] = History(crashes, overstays)
         return [Job.model_validate(row) for row in rows]
+
+    async def _wait_for_room(self) -> None:
+        """Wait until this worker can take a job, and a moment longer for half of those that it may have."""
+        while len(self._taken) >= self._jobs and not self._is_stopped:
+            self._has_changed.clear()
+            await self._has_changed.wait()
+        if 2 * len(self._taken) > self._jobs:
+            with suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._half_done(), _MOMENT)
+
+    async def _half_done(self) -> None:
+        while 2 * len(self._taken) > self._jobs and not self._is_stopped:
+            self._has_changed.clear()
+            await self._has_changed.wait()
+
+    def let_go(self, job: int) -> None:
+        """Note that a job has ended here."""
+        self._taken.discard(job)
+        self._has_changed.set()
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """Write jobs as ended, like the base class; among them may be some that PgQueuer has never started."""
+        await super().log_jobs(job_status)
+        for job, _, _ in job_status:
+            self.let_go(job.id)
 
     def _with_history(self, sql: str) -> str:
         """Have the statement return histories as well."""

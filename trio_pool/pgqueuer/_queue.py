@@ -221,5 +221,5 @@ class PoolQueue:
         if consumption.error is not None:
             raise consumption.error
 
-    def _open_queries(self) -> HistoryQueries:
-        return HistoryQueries(Driver(self._conninfo))
+    def _open_queries(self, jobs: int) -> HistoryQueries:
+        return HistoryQueries(Driver(self._conninfo), jobs)

@@ -288,7 +288,7 @@ async def test_a_worker_that_can_not_be_set_up_cancels_the_body(
 ) -> None:
     Calls(queue)
 
-    def fail() -> None:
+    def fail(jobs: int) -> None:
         raise OSError("no such schema")
 
     monkeypatch.setattr(queue, "_open_queries", fail)

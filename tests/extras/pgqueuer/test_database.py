@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from trio_pool.pgqueuer import PoolQueue, _driver
+from trio_pool.pgqueuer import PoolQueue, _driver, _history
 from trio_pool.pgqueuer._history import History, HistoryQueries
 
 if TYPE_CHECKING:
@@ -283,21 +283,29 @@ def test_what_waits_for_the_database_fails_once_it_is_given_up(
     asyncio.run(main())
 
 
-def test_jobs_come_with_their_histories(database: Database, driver: type[_driver.Driver]) -> None:
-    now = datetime.now(timezone.utc)
-    row: dict[str, Any] = dict.fromkeys(("created", "updated", "heartbeat", "execute_after"), now)
-    row |= {"id": 3, "priority": 0, "status": "picked", "entrypoint": "fetch", "payload": b"[[], {}]"}
+def taken_row(number: int, *, crashes: int = 0, overstays: int = 0) -> dict[str, Any]:
+    """A job in the answer to the statement that takes jobs."""
+    row: dict[str, Any] = dict.fromkeys(
+        ("created", "updated", "heartbeat", "execute_after"), datetime.now(timezone.utc)
+    )
+    row |= {"id": number, "priority": 0, "status": "picked", "entrypoint": "fetch", "payload": b"[[], {}]"}
     row |= {"attempts": 0, "queue_manager_id": None, "slot": None, "headers": None}
+    return row | {"crashes": crashes, "overstays": overstays}
 
+
+async def take(queries: HistoryQueries, most: int) -> list[Any]:
+    """Take jobs as PgQueuer does."""
+    limits: Any = {"fetch": None}
+    manager: Any = uuid4()
+    return list(await queries.dequeue(most, limits, manager, None, timedelta(seconds=9)))
+
+
+def test_jobs_come_with_their_histories(database: Database, driver: type[_driver.Driver]) -> None:
     async def main() -> None:
         used = driver("postgresql://")
-        queries = HistoryQueries(used)
-        database.answers = [
-            [{**row, "crashes": 2, "overstays": 1}, {**row, "id": 4, "crashes": 0, "overstays": 0}],
-        ]
-        limits: Any = {"fetch": None}
-        manager: Any = uuid4()
-        jobs = await queries.dequeue(2, limits, manager, 8, timedelta(seconds=9))
+        queries = HistoryQueries(used, 8)
+        database.answers = [[taken_row(3, crashes=2, overstays=1), taken_row(4)]]
+        jobs = await take(queries, 2)
         assert [job.id for job in jobs] == [3, 4]
         assert [queries.history_of(number) for number in (3, 4, 3)] == [History(2, 1), History(), History()]
         await used.close()
@@ -305,14 +313,92 @@ def test_jobs_come_with_their_histories(database: Database, driver: type[_driver
     asyncio.run(main())
 
 
+def asked_for(database: Database) -> list[object]:
+    """The most jobs that each statement would have taken."""
+    return [args[0] for _, args in database.asked]
+
+
+async def settle() -> None:
+    """Let other tasks run until each of them waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_a_worker_with_as_many_jobs_as_it_may_have_asks_for_more_once_one_has_ended(
+    database: Database, driver: type[_driver.Driver]
+) -> None:
+    async def main() -> None:
+        queries = HistoryQueries(driver("postgresql://"), 3)
+        database.answers = [[taken_row(1), taken_row(2), taken_row(3)], [taken_row(4)]]
+        await take(queries, 10)
+        more = asyncio.create_task(take(queries, 10))
+        await settle()
+        assert asked_for(database) == [3]
+        queries.let_go(2)
+        assert [job.id for job in await more] == [4]
+        assert asked_for(database) == [3, 1]
+
+    asyncio.run(main())
+
+
+def test_it_asks_at_once_when_half_of_them_have_ended(
+    database: Database, driver: type[_driver.Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_history, "_MOMENT", 3600.0)
+
+    async def main() -> None:
+        queries = HistoryQueries(driver("postgresql://"), 4)
+        database.answers = [[taken_row(1), taken_row(2), taken_row(3), taken_row(4)], [taken_row(5)]]
+        await take(queries, 10)
+        more = asyncio.create_task(take(queries, 10))
+        queries.let_go(2)
+        await settle()
+        assert asked_for(database) == [4]
+        queries.let_go(3)
+        await more
+        assert asked_for(database) == [4, 2]
+
+    asyncio.run(main())
+
+
+def test_a_job_that_is_written_as_ended_without_having_been_started_makes_room(
+    database: Database, driver: type[_driver.Driver]
+) -> None:
+    async def main() -> None:
+        queries = HistoryQueries(driver("postgresql://"), 1)
+        database.answers = [[taken_row(1)], [], [taken_row(2)]]
+        [job] = await take(queries, 10)
+        more = asyncio.create_task(take(queries, 10))
+        await settle()
+        await queries.log_jobs([(job, "canceled", None)])
+        assert [job.id for job in await more] == [2]
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_ends_takes_no_more_jobs(database: Database, driver: type[_driver.Driver]) -> None:
+    async def main() -> None:
+        queries = HistoryQueries(driver("postgresql://"), 1)
+        database.answers = [[taken_row(1)]]
+        await take(queries, 10)
+        more = asyncio.create_task(take(queries, 10))
+        await settle()
+        queries.stop()
+        assert await more == []
+        assert await take(queries, 10) == []
+        assert asked_for(database) == [1]
+
+    asyncio.run(main())
+
+
 def test_a_statement_of_another_version_is_refused() -> None:
     anything: Any = None
     with pytest.raises(RuntimeError, match="this version of PgQueuer is unknown"):
-        HistoryQueries(anything)._with_history("SELECT 1")
+        HistoryQueries(anything, 8)._with_history("SELECT 1")
 
 
 def test_a_queue_opens_its_own_driver() -> None:
     async def main() -> None:
-        assert isinstance(PoolQueue("postgresql://")._open_queries().driver, _driver.Driver)
+        assert isinstance(PoolQueue("postgresql://")._open_queries(8).driver, _driver.Driver)
 
     asyncio.run(main())
