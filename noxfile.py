@@ -62,7 +62,9 @@ FULL = f"tests-{NEWEST}"
 that run something very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
 
 LEFT_OUT = ["--ignore-glob=*/project/test_*benchmark*.py", "--ignore=tests/core"]
-MORE = ["--ignore-glob=*/project/test_*example*.py", "--ignore=docs/planning.rst"]
+PROGRAMS = ["test_*example*.py", "test_docs_recipes.py"]
+MORE = [*(f"--ignore-glob=*/project/{names}" for names in PROGRAMS), "--ignore=tests/journal_proof"]
+MORE += ["--ignore=docs/planning.rst"]
 """Left out on the oldest Python, and what else on those between: tests of programs around the package, and of what
 computes without Trio, which the tests of the pool run too. The newest leaves out nothing."""
 

@@ -1,4 +1,4 @@
-"""Limits as plainly as can be: all that ever happened is kept, and gone through with each question.
+"""Limits as plainly as can be: all that ever happened is kept, and gone through with each new question.
 
 Times come out exactly where they and the limits are multiples of a power of two.
 """
@@ -35,6 +35,10 @@ class PlainRate:
     events: list[Event] = attrs.field(factory=list[Event])
     # What each run has drawn.
     drawn: dict[Run, Amount] = attrs.field(factory=dict["Run", "Amount"])
+    # The last answers, and the moment and the number of events for which they hold: most questions come again.
+    _asked: tuple[float, int] = (math.nan, 0)
+    _store: Fraction = Fraction(0)
+    _ready_at: float = 0.0
 
     def draw(self, now: float, run: Run, amount: Amount) -> None:
         """A run is to have drawn so much in all."""
@@ -47,7 +51,8 @@ class PlainRate:
 
     def ready_at(self, now: float) -> float:
         """The earliest time from now on at which an attempt may start."""
-        return float(now + max(Fraction(0), 1 - self.store(now)) / _rate(self._limit_now()))
+        self._go_through(now)
+        return self._ready_at
 
     def startable(self, now: float) -> int:
         """How many attempts may start at once."""
@@ -58,6 +63,16 @@ class PlainRate:
 
     def store(self, now: float) -> Fraction:
         """How many starts are in store, or owed."""
+        self._go_through(now)
+        return self._store
+
+    def _go_through(self, now: float) -> None:
+        if self._asked != (now, len(self.events)):
+            self._asked = now, len(self.events)
+            self._store = self._store_at(now)
+            self._ready_at = float(now + max(Fraction(0), 1 - self._store) / _rate(self._limit_now()))
+
+    def _store_at(self, now: float) -> Fraction:
         limit, store, at = self.limit, Fraction(self.limit.burst), Fraction(0)
         for when, other in self.events:
             store, at = _grown(limit, store, Fraction(when) - at), Fraction(when)

@@ -14,6 +14,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import part_of
 from tests.journal.batches import gated_writes, results_in
 from trio_pool import Discard, JobCancelledError, JobFailedError, PoolClosedError, RetryPolicy, SlotPool, open_pool
 from trio_pool._basics.exceptions import leaves
@@ -162,7 +163,7 @@ def live(seed: int, folder: Path) -> None:
         trio.run(life.process, end, clock=trio.testing.MockClock(autojump_threshold=0.01))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25))
 @given(seed=st.integers(0, 2**32))
 def test_random_lives(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     live(seed, tmp_path_factory.mktemp("life"))

@@ -232,7 +232,7 @@ async def test_they_are_called_in_the_context_of_who_has_entered_the_block(
     assert seen == ["who entered the block"] * 3
 
 
-async def test_they_are_called_inside_the_job_that_has_entered_the_block() -> None:
+async def test_they_are_called_inside_the_job_that_has_entered_the_block(autojump_clock: MockClock) -> None:
     async def parent() -> list[str]:
         me = current_job()
         async with pool.map(fetch, PAGES, name=lambda page: current_job().name) as found, current_job().lend():
