@@ -62,9 +62,12 @@ FULL = f"tests-{NEWEST}"
 that run something very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
 
 LEFT_OUT = ["--ignore-glob=*/project/test_*benchmark*.py", "--ignore=tests/core"]
-PROGRAMS = ["test_*example*.py", "test_docs_recipes.py"]
-MORE = [*(f"--ignore-glob=*/project/{names}" for names in PROGRAMS), "--ignore=tests/journal_proof"]
-MORE += ["--ignore=docs/planning.rst"]
+MORE = [
+    "--ignore-glob=*/project/test_*example*.py",
+    "--ignore-glob=*/project/test_docs_recipes.py",
+    "--ignore=tests/journal_proof",
+    "--ignore=docs/planning.rst",
+]
 """Left out on the oldest Python, and what else on those between: tests of programs around the package, and of what
 computes without Trio, which the tests of the pool run too. The newest leaves out nothing."""
 
@@ -156,7 +159,7 @@ def cluster(session: nox.Session) -> None:
     """Run the tests of fleets of workers, against brokers and with processes that are killed."""
     session.install(".", *group("cluster"))
     # They mostly wait, for brokers that are away and processes that are gone.
-    session.run("pytest", *(session.posargs or ["-n3", "tests/cluster"]))
+    session.run("pytest", *(session.posargs or ["-n4", "--dist=worksteal", "tests/cluster"]))
 
 
 @nox.session(python=NEWEST)

@@ -1,3 +1,3 @@
 """The version, which the build reads from this file."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
