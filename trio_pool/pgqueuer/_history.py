@@ -109,7 +109,7 @@ class HistoryQueries(Queries):
                 self._histories[row["id"]] = History(crashes, overstays)
         return [Job.model_validate(row) for row in rows]
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # asyncio's
         """Wait until this worker can take a job, and a moment longer for half of those that it may have."""
         while len(self._taken) >= self._jobs and not self._is_stopped:
             self._has_changed.clear()
@@ -118,7 +118,7 @@ class HistoryQueries(Queries):
             with suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._half_done(), _MOMENT)
 
-    async def _half_done(self) -> None:
+    async def _half_done(self) -> None:  # noqa: ASYNC910  # asyncio's
         while 2 * len(self._taken) > self._jobs and not self._is_stopped:
             self._has_changed.clear()
             await self._has_changed.wait()

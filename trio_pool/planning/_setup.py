@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from .._model.pool_config import Config
 from .._policies import validate
 from .._policies.per_key import PerKey
@@ -76,7 +78,9 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._conductor.until(self._conductor.now + self._leave, self._rank)
+        # It takes as long as recorded, also in a pool that is cancelled. An exit that was cut short was recorded so.
+        with trio.CancelScope(shield=True):
+            await self._conductor.until(self._conductor.now + self._leave, self._rank)
 
 
 class Setup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from trio_pool import open_pool
 from trio_pool.planning import Recorder, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
 
@@ -93,3 +94,24 @@ def test_a_job_that_takes_time_to_be_cancelled_takes_as_long(tmp_path: Path) -> 
 
     recording = record(tidying_up, tmp_path / "recording.jsonl")
     assert recording.replay().elapsed == 5.0
+
+
+def test_a_lifespan_that_takes_time_to_be_left_takes_as_long(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def logged_in(token: str) -> AsyncGenerator[str]:
+        try:
+            yield token
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3.0)
+
+    async def work(token: str) -> None:
+        await trio.sleep_forever()
+
+    async def cut(recorder: Recorder) -> None:
+        with trio.move_on_after(2.0):
+            async with open_pool(["a"], lifespan=logged_in, instruments=[recorder]) as pool:
+                pool.submit_nowait(work)
+
+    recording = record(cut, tmp_path / "recording.jsonl")
+    assert recording.elapsed == recording.replay().elapsed == 5.0
