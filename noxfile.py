@@ -61,15 +61,16 @@ FULL = f"tests-{NEWEST}"
 """The session that runs the tests at full strength, and measures what they cover. On the other Pythons those
 that run something very often, such as each of hypothesis, do a tenth of it; see tests/effort.py."""
 
-LEFT_OUT = ["--ignore-glob=*/project/test_*benchmark*.py", "--ignore=tests/core"]
-MORE = [
+LEFT_OUT = [
+    "--ignore-glob=*/project/test_*benchmark*.py",
     "--ignore-glob=*/project/test_*example*.py",
     "--ignore-glob=*/project/test_docs_recipes.py",
     "--ignore=tests/journal_proof",
+    "--ignore=tests/core",
     "--ignore=docs/planning.rst",
 ]
-"""Left out on the oldest Python, and what else on those between: tests of programs around the package, and of what
-computes without Trio, which the tests of the pool run too. The newest leaves out nothing."""
+"""Left out on all Pythons but the newest: tests of programs around the package, and of what computes without Trio, which
+the tests of the pool run too."""
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -281,7 +282,7 @@ def run_tests(session: nox.Session) -> None:
         session.run("coverage", "run", "-m", "pytest", env=effort)
         session.run("coverage", "report")
     else:
-        session.run("pytest", *LEFT_OUT, *([] if session.name == "minimums" else MORE), env=effort)
+        session.run("pytest", *LEFT_OUT, env=effort)
 
 
 @nox.session(venv_backend="none")
