@@ -11,11 +11,11 @@ import trio
 
 from .._basics.text import own_text
 from .._model.errors import PoolClosedError
-from .._model.handles import has_ended
 from .._model.records import JobRecord
 from .._model.states import JobState
 from .._runtime.home import through_host
 from .._runtime.outcomes import shortfall_of
+from .._runtime.waiting import has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

@@ -15,13 +15,14 @@ from .._basics.pickling import Handle
 from .._basics.text import said
 from .._core.admission import Admission, Door
 from .._model.errors import NoEligibleWorkerError
-from .._model.handles import Job, has_ended
+from .._model.handles import Job
 from .._model.job_options import revised
 from .._model.states import JobState
 from .._policies import validate
 from .._runtime.bad_calls import not_callable
 from .._runtime.job_context import enclosing_jobs, is_in_a_job
 from .._runtime.notify import notify
+from .._runtime.waiting import has_ended
 from .graph import about_node, in_order
 
 if TYPE_CHECKING:

@@ -54,7 +54,8 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
       error: the error.
       strangers: types of errors whose context is unrelated to ``error``; their context is removed.
     """
-    if cause_of(error) is None and context_of(error) is None and not is_a(error, BaseExceptionGroup):
+    is_group = issubclass(type(error), BaseExceptionGroup)  # as `is_a` does
+    if not is_group and cause_of(error) is None and context_of(error) is None:
         # The short path for most errors, with the same effect.
         _clear_traceback(traceback_of(error))
         return

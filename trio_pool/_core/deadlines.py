@@ -150,7 +150,7 @@ class Deadlines(RunHeap[Entry]):
 
     def pop_due(self, now: float) -> Iterator[tuple[Due, Any]]:
         """Remove and yield what has come due, one by one, with the item."""
-        while self.soonest <= now and len(self):
+        while self.soonest <= now and (self._run or self._heap):
             entry = self._pop()
             self._look()
             if not _is_current(entry):

@@ -21,9 +21,12 @@ class Health:
 
     A worker has one alarm, which is not moved whenever the worker falls idle: when the alarm comes,
     the worker may turn out to have been idle for less.
+
+    Attributes:
+      has_due: whether an alarm has come since checks were last ordered.
     """
 
-    __slots__ = ("_alarms", "_checked", "_commands", "_deadlines", "_due", "_is_over", "_workers")
+    __slots__ = ("_alarms", "_checked", "_commands", "_deadlines", "_due", "_is_over", "_workers", "has_due")
 
     def __init__(self, deadlines: Deadlines, commands: Commands) -> None:
         self._deadlines = deadlines
@@ -34,6 +37,7 @@ class Health:
         self._checked: dict[WorkerRecord, None] = {}
         # The workers whose alarms have come at this instant.
         self._due: list[WorkerRecord] = []
+        self.has_due: bool = False
         # Whether the pool has been closed.
         self._is_over = False
 
@@ -62,10 +66,11 @@ class Health:
     def come_due(self, alarm: Alarm) -> None:
         """Record that an alarm has come."""
         self._due.append(self._workers[alarm])
+        self.has_due = True
 
     def order(self, now: float, hold: PoolHold) -> None:
         """Order the checks that are due, after all jobs that are due have started."""
-        due, self._due = self._due, []
+        due, self._due, self.has_due = self._due, [], False
         for worker in due:
             if self.is_due(worker, now, hold):
                 self._commands.append((CHECK, worker))

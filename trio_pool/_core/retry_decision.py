@@ -93,7 +93,7 @@ def control_of(error: Exception) -> Control | None:
 
     None if there is anything else in it: a group with an ordinary error is an ordinary failure.
     """
-    if not is_a(error, _TELLING):
+    if not issubclass(type(error), _TELLING):  # as `is_a` does
         return None
     found = cast("list[Control]", [leaf for leaf in leaves(error) if is_a(leaf, _CONTROLS)])
     if len(found) < len(leaves(error)):
@@ -196,7 +196,7 @@ def _again_after(
     job: Job[Any], error: Exception, control: RetryAfter, delay: float, policy: RetryPolicy
 ) -> Retry | Die:
     counts, asked = validate.instance("counts", control.counts, bool), control.placement
-    if counts and _used_up(job, policy):
+    if counts and policy._is_last((job._setback or _FIRST_TIME).counted + 1):
         return _exhausted(job, error)
     placement = policy.placement if asked is None else validate.one_of("placement", asked, PLACEMENTS)
     if control.rest is True and asked is None and placement == "same":
@@ -214,7 +214,7 @@ def _by_policy(
         if not policy.covers(broken if broken is not None and by_types else error):
             return Die(DeadReason.NOT_RETRYABLE, ("not retryable: {}", error), error)
         setback = job._setback or _FIRST_TIME
-        if counts and _used_up(job, policy):
+        if counts and policy._is_last(setback.counted + 1):
             return _exhausted(job, error)
         delay = policy.delay(setback.counted + 1, error, setback.delay, rng)
         if type(policy) is not RetryPolicy:
@@ -223,11 +223,6 @@ def _by_policy(
     except BaseException as fault:
         return _misjudged(fault, error, "the retry policy")
     return Retry(delay, policy.placement, policy.front, counts)
-
-
-def _used_up(job: Job[Any], policy: RetryPolicy) -> bool:
-    """Whether the attempt that has just failed, if it counts, was the last one allowed."""
-    return policy._is_last((job._setback or _FIRST_TIME).counted + 1)
 
 
 def _exhausted(job: Job[Any], error: Exception) -> Die:

@@ -280,7 +280,8 @@ class Settling:
                     self._dispatcher.note(item, now)
         state.may_start = True
         self.settle(now)
-        state.health.order(now, state.limits.hold)
+        if state.health.has_due:
+            state.health.order(now, state.limits.hold)
         if is_retiring and self._autoscaler is not None:
             # Only after settling is it known which idle workers have nothing to do.
             while (worker := self._autoscaler.retire(now)) is not None:

@@ -387,8 +387,3 @@ class Worker(WorkerRecord):
 
     def __repr__(self) -> str:
         return f"<trio_pool.Worker {self.id} {one_line(self.name)}, {doings(self, self._host.current_time())}>"
-
-
-def has_ended(job: JobRecord) -> bool:
-    """Whether the job is in a final state."""
-    return job._finished_at is not None

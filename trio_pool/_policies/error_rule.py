@@ -46,6 +46,7 @@ def matches(error: BaseException, kinds: tuple[type, ...]) -> bool:
 
     A nested group that ``kinds`` match counts as if all its leaves matched.
     """
-    if not is_a(error, BaseExceptionGroup):
-        return is_a(error, kinds)
+    kind = type(error)  # as `is_a` does
+    if not issubclass(kind, BaseExceptionGroup):
+        return issubclass(kind, kinds)
     return all(is_a(each, (kinds, BaseExceptionGroup)) for each in walk(error, kinds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
@@ -155,8 +155,8 @@ class AttemptLoop:
                             # The next job may have to wait for a limit, which has no other effect.
                             if commands or deadlines.soonest < timers.until:
                                 host.carry_out()
-                        elif is_a(value.error, Exception):
-                            run = self._fail(run, value.error, now, is_final=value.is_bad_call)
+                        elif issubclass(type(value.error), Exception):  # as `is_a` does
+                            run = self._fail(run, cast("Exception", value.error), now, is_final=value.is_bad_call)
                             settled = True
                             host.carry_out()
                         else:

@@ -10,13 +10,13 @@ import trio
 from .._basics.exceptions import as_error, without_cancellations
 from .._basics.is_a import is_a
 from .._model.errors import JobCancelledError, JobTimeoutError
-from .._model.handles import has_ended
 from .._model.job_extra import JobExtra
 from .._model.states import Cut, JobState
 from .._policies.retry import ResourceBroken
 from .job_context import is_in_a_job, own_jobs
 from .job_runner import run_job
 from .outcomes import shortfall_of
+from .waiting import has_ended
 
 if TYPE_CHECKING:
     from .._core.waits import Wait

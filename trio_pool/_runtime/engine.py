@@ -34,7 +34,6 @@ from .._core.state import CoreSettings
 from .._core.worker_index import WorkerIndex
 from .._model.dead_letters import DeadLetters
 from .._model.errors import JobNotFinishedError, PoolClosedError
-from .._model.handles import has_ended
 from .._model.job_extra import Progress
 from .._model.states import JobState
 from .clock import Clock
@@ -43,7 +42,7 @@ from .lend_block import LendBlock
 from .notify import notify
 from .outcomes import failure_of, shortfall_of
 from .submitters import Submitters
-from .waiting import Waiting
+from .waiting import Waiting, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -11,9 +11,8 @@ import trio
 
 from .._core.race import runs_of
 from .._core.waits import StreamJobs, Wait
-from .._model.handles import has_ended
 from .deadlock_error import deadlock_of
-from .job_context import is_in_a_job, own_jobs
+from .job_context import current, innermost, own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -21,6 +20,11 @@ if TYPE_CHECKING:
     from .._core.core import Core
     from .._model.records import Group, JobRecord, Run
     from .home import Home
+
+
+def has_ended(job: JobRecord) -> bool:
+    """Whether the job is in a final state."""
+    return job._finished_at is not None
 
 
 class WaitingHost(Protocol):
@@ -60,7 +64,7 @@ class Waiting:
         if reached(job):
             await trio.lowlevel.checkpoint()
             return
-        if is_in_a_job():
+        if current.get() is not None or innermost.get() is not None:  # it is in a job
             with self._begun(lambda: () if reached(job) else (job,)) as wait:
                 # The beginning of the wait may itself have fulfilled the condition.
                 if reached(job) or (wait is not None and wait.stuck):
