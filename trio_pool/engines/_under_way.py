@@ -60,6 +60,10 @@ class UnderWay:
         """Decide about a job by what its future has raised."""
         return Ending.of_error(error, self.pool, is_ending=self.is_ending)
 
+    def cancel(self, future: Future[Any]) -> None:
+        """Cancel a job; its future is done when its function no longer runs."""
+        self._cancel_soon([future], lambda job: True)
+
     def cut_waiting(self) -> None:
         """Cancel the jobs that have never started."""
         with self._lock:

@@ -181,14 +181,14 @@ class Consumption:
             if (close := getattr(self._queries.driver, "close", None)) is not None:
                 await close()
 
-    async def perform(self, actor: PoolActor[..., Any], job: Job) -> None:
+    async def perform(self, actor: PoolActor[..., Any], job: Job, order: CancelOrder) -> None:
         """Run a job in the pool; return if it is done, or raise what PgQueuer makes of it."""
         try:
-            await self._perform(actor, job)
+            await self._perform(actor, job, order)
         finally:
             self._queries.let_go(job.id)
 
-    async def _perform(self, actor: PoolActor[..., Any], job: Job) -> None:
+    async def _perform(self, actor: PoolActor[..., Any], job: Job, order: CancelOrder) -> None:
         history: History = self._queries.history_of(job.id)
         if self._under_way.is_ending:
             _give_back(0.0, "the process ends")
@@ -198,9 +198,11 @@ class Consumption:
         if verdict == "bury":
             await self._bury(job, f"its process has died {history.crashes} times")
         try:
-            ending = await self._run(actor, job)
+            ending = await self._run(actor, job, order)
         finally:
             self._suspects.dismiss(job.id)
+        if order.cancel_called:
+            return  # PgQueuer has taken it out of the queue
         if ending.kind == "returned":
             _give_back(ending.delay, ending.reason)
         times = history.overstays + 1
@@ -209,10 +211,10 @@ class Consumption:
         if ending.kind != "done":
             await self._bury(job, ending.reason)
 
-    async def _run(self, actor: PoolActor[..., Any], job: Job) -> Ending:
+    async def _run(self, actor: PoolActor[..., Any], job: Job, order: CancelOrder) -> Ending:
         future: Future[Any] | None = None
         try:
-            future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
+            future = order.future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
             await self._wait_for(future)
             return Ending("done", future.result())  # noqa: ASYNC910  # asyncio's
         except asyncio.CancelledError:  # as the loop ends
@@ -258,6 +260,26 @@ class Consumption:
         raise DeadJob(reason)
 
 
+class CancelOrder:
+    """Cancels a job in the pool when somebody cancels it in the database. Stands for the scope that PgQueuer cancels.
+
+    Attributes:
+      cancel_called: whether the job has been cancelled.
+      future: the future of the job, once there is one.
+    """
+
+    def __init__(self, under_way: UnderWay) -> None:
+        self._under_way = under_way
+        self.cancel_called: bool = False
+        self.future: Future[Any] | None = None
+
+    def cancel(self) -> None:
+        """Called by PgQueuer, in its event loop."""
+        self.cancel_called = True
+        if self.future is not None:
+            self._under_way.cancel(self.future)
+
+
 class _Executor(AbstractEntrypointExecutor):
     """Hands the jobs of an entrypoint to the pool."""
 
@@ -269,7 +291,9 @@ class _Executor(AbstractEntrypointExecutor):
         self._actor = actor
 
     async def execute(self, job: Job, context: Context) -> None:
-        await self._consumption.perform(self._actor, job)
+        order: Any = CancelOrder(self._consumption._under_way)
+        context.cancellation = order
+        await self._consumption.perform(self._actor, job, order)
 
 
 def _give_back(delay: float, reason: str) -> NoReturn:

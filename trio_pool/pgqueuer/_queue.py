@@ -170,6 +170,8 @@ class PoolQueue:
         database at once. If the block is left by an exception or a cancellation, there is no grace. If
         the database can't be reached at the end, they come again after ``redeliver_after``.
 
+        A job that is cancelled in the database, by PgQueuer's ``mark_job_as_cancelled``, is cancelled in the pool.
+
         If PgQueuer's worker ends by itself, because its tables are missing, say, the body is
         cancelled and the block raises its error.
 

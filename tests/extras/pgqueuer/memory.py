@@ -82,6 +82,11 @@ class MemoryQueue(PoolQueue):
     def _open_queries(self, jobs: int) -> Any:
         return self.tables
 
+    def cancel(self, job: int) -> None:
+        """Do what PgQueuer does when it hears that a job has been cancelled."""
+        consumption: Any = self._consumption
+        consumption._loop.call_soon_threadsafe(consumption._manager.job_context[job].cancellation.cancel)
+
     def enqueue(self, name: str, payload: bytes, priority: int, delay: float) -> int:
         [job] = asyncio.run(self.tables.enqueue(name, payload, priority))
         return int(job)

@@ -82,6 +82,24 @@ async def test_an_error_of_the_block_comes_out_unwrapped_and_gives_no_grace(queu
     assert left(queue) == [b"[[1], {}]"]
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_job_that_is_cancelled_in_the_database_is_cancelled_in_the_pool(
+    queue: MemoryQueue, is_running: bool
+) -> None:
+    calls = Calls(queue)
+    for number in (1, 2):
+        calls.actor.send(number)
+    async with open_pool(["a"]) as pool, queue.consume(pool, jobs=2):
+        await until(lambda: calls.starts and pool.statistics().submitted == 2)
+        queue.cancel(1 if is_running else 2)
+        await until(lambda: pool.statistics().cancelled)
+        calls.go_on.set()
+        await processed(queue)
+    assert calls.starts == ([1, 2] if is_running else [1])
+    assert calls.ends == ([2] if is_running else [1])
+    assert sorted(queue.tables.ends()) == ["canceled", "successful"]
+
+
 async def test_being_cancelled_ends_the_block_and_its_time_of_grace(queue: MemoryQueue) -> None:
     calls = Calls(queue)
     calls.actor.send(1)
