@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -25,7 +26,8 @@ from trio_pool import open_pool
 from trio_pool.journal import JournalError, _store, open_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 FULL = sqlite3.OperationalError("database or disk is full")
@@ -264,3 +266,52 @@ async def read_nothing(path: Path) -> None:
         async with open_journal(path) as journal, open_pool(2) as pool, journal.map(pool, Calls().double, [1]):
             while journal._book.failure is None:  # noqa: ASYNC110  # it is the disk that is waited for
                 await trio.sleep(0.001)
+
+
+async def run_all(stream: AbstractAsyncContextManager[AsyncIterator[Any]]) -> None:
+    async with stream as results:
+        await collect(results)
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+
+
+def delete(path: Path) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+
+
+def replace(path: Path) -> None:
+    move(path)
+    path.touch()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files can't be moved there")
+@pytest.mark.parametrize("disturb", [move, delete, replace])
+async def test_a_file_that_is_no_longer_there_ends_the_stream_and_that_is_said(
+    tmp_path: Path, disturb: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "run.sqlite"
+    async with open_journal(path) as journal, open_pool(2) as pool:
+        async with journal.map(pool, Calls().double, range(3), step="double") as results:
+            assert [result async for result in results] == [0, 2, 4]
+        disturb(path)
+        with pytest.raises(JournalError, match=r"run\.sqlite.* has been moved or deleted while it was open"):
+            await run_all(journal.map(pool, Calls().double, range(3, 9), step="double"))
+
+
+async def test_a_file_that_is_gone_when_it_is_read_is_said(tmp_path: Path) -> None:
+    store = _store.Store(str(tmp_path / "run.sqlite"))
+    store.open(0.0)
+    reading: Any = store._reading
+    reading.execute("PRAGMA query_only = OFF")
+    reading.execute("DROP TABLE results")
+    try:
+        with pytest.raises(JournalError, match="can't be read: no such table: results"):
+            store.find("step", ["1"], dead=False)
+        store._file += ".other"
+        with pytest.raises(JournalError, match="can't be read: the file has been moved or deleted"):
+            store.find("step", ["1"], dead=False)
+    finally:
+        store.close()

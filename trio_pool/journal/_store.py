@@ -27,6 +27,8 @@ VERSION = 1
 _PATIENCE_AT_OPENING = 5.0
 _PATIENCE = 30.0
 
+_MOVED = "the file has been moved or deleted while it was open"
+
 _SCHEMA = (
     "CREATE TABLE steps (step TEXT PRIMARY KEY, done INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE results (step TEXT NOT NULL, item_id TEXT NOT NULL, result NOT NULL, attempts INTEGER NOT NULL, "
@@ -141,6 +143,7 @@ class Store:
             self.last_death = writing.execute("SELECT coalesce(max(number), 0) FROM dead").fetchone()[0]
             self.levels = [Level(*row) for row in writing.execute("SELECT * FROM levels")]
             writing.execute("COMMIT")
+            self._status = os.stat(self._file)
             self._reading = reading = _connect(self._file)
             reading.execute("PRAGMA query_only = ON")
             for connection in (writing, reading):
@@ -170,6 +173,8 @@ class Store:
         """
         connection = self._writing
         assert connection is not None
+        if not self._is_there():  # SQLite may go on writing, where nobody will look for it
+            raise JournalError(f"{self.path!r} can't be written: {_MOVED}")
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -180,7 +185,7 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path!r} can't be written: {error}") from error
+            raise JournalError(f"{self.path!r} can't be written: {self._reason(error)}") from error
 
     def _write(self, connection: sqlite3.Connection, changes: Changes) -> None:
         done: dict[str, int] = {}
@@ -213,8 +218,19 @@ class Store:
                 results = read(f"SELECT item_id, result, attempts FROM results {among}", values).fetchall()
                 rows = read(f"SELECT * FROM dead {among}", values).fetchall() if dead else []
             except sqlite3.Error as error:
-                raise JournalError(f"{self.path!r} can't be read: {error}") from error
+                raise JournalError(f"{self.path!r} can't be read: {self._reason(error)}") from error
         return results, [Dead(*row) for row in rows]
+
+    def _is_there(self) -> bool:
+        """Whether the file is still where it was opened."""
+        try:
+            return os.path.samestat(os.stat(self._file), self._status)
+        except OSError:
+            return False
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        # Of a file that has been moved, SQLite says that there is an error of the disk.
+        return str(error) if self._is_there() else _MOVED
 
 
 def _connect(path: str) -> sqlite3.Connection:
