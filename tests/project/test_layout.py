@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -161,3 +164,9 @@ def test_no_constructor_of_the_core_takes_more_than_six_arguments() -> None:
     found = {f"{module}: {node.name}": arguments_of(node) for module in modules for node in classes_of(module)}
     assert max(found.values()) > 0
     assert {name: number for name, number in found.items() if number > 6} == {}
+
+
+def test_importing_the_package_leaves_the_machinery_of_pools_to_the_first_pool() -> None:
+    program = "import sys, trio_pool; sys.exit(any(f'trio_pool.{name}' in sys.modules for name in sys.argv[1:]))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program, "_core.core", "_runtime.engine"], check=True, env=env)

@@ -13,10 +13,8 @@ from .._model.statistics import PoolStatistics, pool_statistics
 from .._model.text import counted
 from .._policies import validate
 from .._policies.resource import Elastic, OnCut, describe
-from .._runtime.engine import Engine
 from .._runtime.notify import InnerEvents, is_among, remove
 from .._runtime.rates import settle_in
-from .._runtime.workers import Workers
 from .calls import ResourceCalls
 from .controls import Controls
 from .job_group import JobGroup, SlotJobGroup, run_group
@@ -121,6 +119,10 @@ class BasePool(Controls):
     __slots__ = ()
 
     def __init__(self, config: Config, elastic: Elastic[Any] | None = None) -> None:
+        # Imported here, since this is most of the package, and a program that imports it need not open a pool.
+        from .._runtime.engine import Engine
+        from .._runtime.workers import Workers
+
         defaults = JobSpec(
             attempt_timeout=config.attempt_timeout,
             total_timeout=config.total_timeout,
