@@ -202,8 +202,9 @@ class BasePool(Controls):
         crew = self._engine.last_crew or self.workers
         workers, now = tuple(worker.statistics() for worker in crew), self._engine.home.clock.current_time()
         core = self._engine.core
-        time = core.accounts.in_all(self._engine.roster.by_id.values(), now)
-        return pool_statistics(self.name, core.lifecycle, core.waiting, workers, now, time)
+        records = self._engine.roster.by_id.values()
+        time, held = core.accounts.in_all(records, now), core.accounts.held(records, now)
+        return pool_statistics(self.name, core.lifecycle, core.waiting, workers, now, time, held)
 
     def explain(self) -> str:
         """What has kept the pool from being faster so far, in words: what its places spent their time on, in order.

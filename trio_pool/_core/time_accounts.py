@@ -54,7 +54,18 @@ class TimeAccounts:
       touched: the workers whose accounts have to be looked at before the event ends.
     """
 
-    __slots__ = ("_count", "_gone", "_lifecycle", "_limits", "_line", "_roster", "touched")
+    __slots__ = (
+        "_began",
+        "_count",
+        "_ended",
+        "_gone",
+        "_lifecycle",
+        "_limits",
+        "_line",
+        "_roster",
+        "_there",
+        "touched",
+    )
 
     def __init__(
         self, lifecycle: Lifecycle, limits: PoolLimits, roster: WorkerIndex, line: Mapping[JobRecord, object]
@@ -66,7 +77,11 @@ class TimeAccounts:
         self._line = line
         self.touched: dict[WorkerRecord, None] = roster.touched
         # The times of the workers that have left.
-        self._gone = [0.0] * len(CAUSES)
+        self._gone = [0.0] * (len(CAUSES) + 1)
+        # How many workers there are, when the first one came, and when the last one left, if there is none.
+        self._there = 0
+        self._began: float | None = None
+        self._ended: float | None = None
         roster.note_time = self.note
 
     def look(self, now: float) -> None:
@@ -109,6 +124,8 @@ class TimeAccounts:
 
     def joined(self, worker: WorkerRecord, now: float) -> None:
         """Open the account of a worker that opens its resource."""
+        self._there += 1
+        self._began, self._ended = now if self._began is None else self._began, None
         worker._account.places_since = worker._account.at = now
         self.note(worker, now)
 
@@ -118,8 +135,11 @@ class TimeAccounts:
         self.note(worker, now)
         account = worker._account
         account.places = account.free = 0
-        for cause, seconds in enumerate(self._of(worker, now)):
+        for cause, seconds in enumerate([*self._of(worker, now), account.booked.get(causes.LIMITED, 0.0)]):
             self._gone[cause] += seconds
+        self._there -= 1
+        if not self._there:
+            self._ended = now
 
     def of(self, worker: WorkerRecord, now: float) -> dict[str, float]:
         """The seconds of a worker's places by their causes."""
@@ -127,8 +147,29 @@ class TimeAccounts:
 
     def in_all(self, workers: Iterable[WorkerRecord], now: float) -> dict[str, float]:
         """The seconds of the places of these workers, and of those that have left, by their causes."""
-        columns = zip(self._gone, *(self._of(worker, now) for worker in workers), strict=True)
+        columns = zip(self._gone[:-1], *(self._of(worker, now) for worker in workers), strict=True)
         return dict(zip(CAUSES, map(math.fsum, columns), strict=True))
+
+    def held(self, workers: Iterable[WorkerRecord], now: float) -> dict[str, float]:
+        """Return for how long a cause has held back any place, so that more places like it would have changed nothing.
+
+        Returns:
+          For each cause that concerns the whole pool, its share of the time; for the workers' own rate limits, the
+          share of the time of all places.
+        """
+        until = now if self._ended is None else self._ended
+        lasted = 0.0 if self._began is None else until - self._began
+        if lasted <= 0:
+            return {}
+        found = {CAUSES[cause]: each / lasted for cause, each in enumerate(self._roster.reading.at(until)) if each}
+        limited, existed = self._gone[causes.LIMITED], math.fsum(self._gone[:-1])
+        for worker in workers:
+            account = worker._account
+            booked = account.booked.copy()
+            account.book(now, self._roster.reading, booked)
+            limited += booked.get(causes.LIMITED, 0.0)
+            existed += account.place_seconds + account.places * (now - account.places_since)
+        return found | {"rate_limit": limited / existed} if limited else found
 
     def _of(self, worker: WorkerRecord, now: float) -> list[float]:
         account: WorkerAccount = worker._account

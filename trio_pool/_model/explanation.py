@@ -49,7 +49,13 @@ _WORDS = {
 # The causes of single workers, for which the explanation names the workers with most of it.
 _OWN = frozenset({"opening", "checking", "quarantined", "resting", "paused", "rate_limit"})
 
+# Those under which some places may run while others are held back.
+_LIMITS = ("rate_limit", "max_running", "pool_rate_limit", "group", "key")
+
 _MOST_NAMED = 3
+
+# Smaller shares of the time are left out.
+_LEAST = 0.005
 
 
 def bottleneck(statistics: PoolStatistics) -> str:
@@ -57,18 +63,29 @@ def bottleneck(statistics: PoolStatistics) -> str:
     whole = math.fsum(statistics.time.values())
     if not whole:
         return "No time has passed in which the pool could have run anything."
-    cause = _main_cause(statistics.time)
-    share = _share(statistics.time[cause], whole)
+    cause, weight = _main_cause(statistics)
+    share = _share(weight, 1.0)
     if cause == "idle":
         return f"Bottleneck: the jobs. The places had nothing to run for {share} of the time."
     return f"Bottleneck: {_WORDS[cause][0]}, {share} of the time."
 
 
-def _main_cause(time: Mapping[str, float]) -> str:
-    """The cause with the most time but for idleness, or idleness if that makes up half of the time."""
-    if time["idle"] >= math.fsum(time.values()) / 2:
-        return "idle"
-    return max((cause for cause in time if cause != "idle"), key=time.__getitem__)
+def _main_cause(statistics: PoolStatistics) -> tuple[str, float]:
+    """The cause with the largest share of the time but for idleness, or idleness if that makes up half; and the share.
+
+    While a limit holds back a place, more places under that limit change nothing, however many of them
+    are running. So it counts for as long as it applies, and not by the places that it holds back.
+    """
+    time, whole = statistics.time, math.fsum(statistics.time.values())
+    if time["idle"] >= whole / 2:
+        return "idle", time["idle"] / whole
+    held: Mapping[str, float] = getattr(statistics, "_held", {})
+    weights = {cause: seconds / whole for cause, seconds in time.items() if cause != "idle"}
+    for cause in _LIMITS:
+        if weights[cause] >= _LEAST:
+            weights[cause] = max(weights[cause], held.get(cause, 0.0))
+    cause = max(weights, key=weights.__getitem__)
+    return cause, weights[cause]
 
 
 def explain(statistics: PoolStatistics) -> str:
@@ -89,7 +106,7 @@ def explain(statistics: PoolStatistics) -> str:
         named = f" ({_named(cause, statistics)})" if cause in _OWN and len(statistics.workers) > 1 else ""
         figures = f"{_share(seconds, whole):>{widths[0]}}  {_number(seconds):>{widths[1]}} s"
         lines.append(f"  {figures}  {words}{named}: {advice}" if cause != "running" else f"  {figures}  {words}")
-    if _main_cause(statistics.time) == "running":
+    if _main_cause(statistics)[0] == "running":
         lines.append(f"To be faster: {_WORDS['running'][2]}.")
     if statistics.failures:
         lines.append(

@@ -97,8 +97,9 @@ class KeyStatistics:
 class _Taken:
     """What the text of a snapshot needs besides its figures; a copy works without it."""
 
-    __slots__ = ("_noun", "_now")
+    __slots__ = ("_held", "_noun", "_now")
 
+    _held: Mapping[str, float]
     _noun: str
     _now: float
 
@@ -260,8 +261,13 @@ def pool_statistics(
     workers: tuple[WorkerStatistics, ...],
     now: float,
     time: Mapping[str, float] | None = None,
+    held: Mapping[str, float] | None = None,
 ) -> PoolStatistics:
-    """Take a snapshot of a pool, or of a group, which has no ``time``."""
+    """Take a snapshot of a pool, or of a group, which has no ``time``.
+
+    Arguments:
+      held: the shares of the time for which causes that concern the whole pool have applied.
+    """
     noun = "group" if time is None else "pool"
     count = {state.value: counts.count[state] for state in JobState}
     taken = PoolStatistics(
@@ -277,6 +283,6 @@ def pool_statistics(
         workers=workers,
         **count,
     )
-    for slot, value in (("_noun", noun), ("_now", now)):
+    for slot, value in (("_noun", noun), ("_now", now), ("_held", held or {})):
         object.__setattr__(taken, slot, value)
     return taken

@@ -38,6 +38,10 @@ CAUSES: Final = (
 ) = range(len(CAUSES))
 
 
+LIMITED: Final = len(CAUSES)
+"""Beside the causes: the time of all places of a worker, busy ones too, while its own rate limit holds back any."""
+
+
 class Reading(NamedTuple):
     """The clocks of the causes that concern the whole pool, when one of them began to run.
 
@@ -74,7 +78,7 @@ class WorkerAccount:
       kept: how many of these are reserved for groups.
       at: since when the above are true.
       reading: the last reading of the pool's clocks before then.
-      booked: the seconds that are booked, by their causes.
+      booked: the seconds that are booked, by their causes, and under `LIMITED`.
       places: how many places there are.
       places_since: since when.
       place_seconds: the seconds of all places until then.
@@ -124,6 +128,8 @@ class WorkerAccount:
         """Book seconds for which a cause has applied to the whole pool."""
         own = min(self.cause, cause)
         kept = 0 if own < RESERVED else min(self.kept, self.free)
+        if own == RATE_LIMIT and self.free > kept:
+            booked[LIMITED] = booked.get(LIMITED, 0.0) + self.places * seconds
         for under, places in ((RESERVED, kept), (own, self.free - kept)):
             if places and under != IDLE:
                 booked[under] = booked.get(under, 0.0) + places * seconds

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 
@@ -23,6 +24,7 @@ from trio_pool import (
     current_job,
     open_pool,
 )
+from trio_pool._model.explanation import explain
 from trio_pool._model.time_account import CAUSES
 
 if TYPE_CHECKING:
@@ -378,6 +380,52 @@ async def test_the_explanation_names_the_workers_with_most_of_a_cause(autojump_c
         lines = pool.explain().splitlines()
         assert lines[0] == "Bottleneck: the rate limits of the workers, 64 % of the time."
         assert "waited for rate limits of their workers (key-6 9.0 s, key-8 9.0 s, key-10 9.0 s, 2 more): " in lines[2]
+
+
+async def first_line(**options: Any) -> str:
+    """What keeps four workers busy for most of the time, and is the bottleneck all the time."""
+    async with open_pool(list("abcd"), **options) as pool:
+        for number in range(40):
+            await pool.submit(work, key=number % 3)
+        await pool.join()
+        lines: list[str] = pool.explain().splitlines()
+        return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "bottleneck"),
+    [
+        ({"max_running": 3}, "max_running of the pool, 93 %"),
+        ({"rate_limit": RateLimit(3)}, "a rate limit that workers share, 93 %"),
+        ({"per_key": PerKey(max_running=1)}, "the bounds of keys, 93 %"),
+        ({}, "the number of places, 100 %"),
+    ],
+)
+async def test_the_bottleneck_is_what_holds_back_any_place_though_most_run(
+    options: Any, bottleneck: str, autojump_clock: MockClock
+) -> None:
+    assert await first_line(**options) == f"Bottleneck: {bottleneck} of the time."
+
+
+async def test_the_limit_of_a_worker_is_the_bottleneck_though_most_of_its_places_run(autojump_clock: MockClock) -> None:
+    async with open_pool([Resource(None, rate_limit=RateLimit(3), max_running=4)]) as pool:
+        for _ in range(40):
+            await pool.submit(work)
+        await pool.join()
+        (worker,) = pool.workers
+        assert worker.statistics().time["running"] > 2 * worker.statistics().time["rate_limit"] > 0
+        assert pool.explain().startswith("Bottleneck: the rate limits of the workers, 9")
+        await worker.remove()
+        assert pool.explain().startswith("Bottleneck: the rate limits of the workers, 9")
+
+
+async def test_a_copy_of_statistics_is_explained_by_its_places_alone(autojump_clock: MockClock) -> None:
+    async with open_pool(list("abcd"), max_running=3) as pool:
+        for _ in range(40):
+            await pool.submit(work)
+        await pool.join()
+        copy = attrs.evolve(pool.statistics())
+    assert explain(copy).startswith("Bottleneck: the number of places, ")
 
 
 async def test_the_explanation_says_so_where_there_was_nothing_to_do(autojump_clock: MockClock) -> None:
