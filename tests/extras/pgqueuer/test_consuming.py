@@ -317,3 +317,10 @@ async def test_a_worker_that_can_not_be_set_up_cancels_the_body(
 
     with pytest.raises(OSError, match="no such schema"):
         await consume()
+
+
+async def test_a_job_can_be_cancelled_before_it_is_in_the_pool() -> None:
+    async with open_pool(["a"]) as pool:
+        order = _consumption.CancelOrder(_consumption.UnderWay(pool))
+        order.cancel()
+        assert order.cancel_called
