@@ -9,8 +9,8 @@ class FixedAttributes:
     """A base that refuses to set undeclared attributes, with an error that names the assignable ones.
 
     A class with slots refuses them anyway, but an error that lists the names helps with a mistake
-    such as ``pool.max_queue = 3``. Only for objects with few assignments, which become several
-    times slower.
+    such as ``pool.max_queue = 3``. Use it only for objects with few assignments, since these become
+    several times slower.
     """
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class OnlyAsync:
 
 
 class Entered:
-    """A base of what a block yields, with a helpful error if the object itself is used with ``async with``."""
+    """A base of objects that a block yields, with a helpful error if one is itself used with ``async with``."""
 
     __slots__ = ()
 

@@ -50,11 +50,11 @@ def _leaf(error: BaseException) -> tuple[BaseException, int]:
 
 
 Words: TypeAlias = "str | tuple[object, ...]"
-"""A text, or a format string and what is inserted when the text is read: errors, names and numbers."""
+"""A text, or a format string and the values inserted when the text is read: errors, names and numbers."""
 
 
 def worded(words: tuple[object, ...]) -> str:
-    """Return the text with everything inserted, in one line."""
+    """Return the text with all values inserted, in one line."""
     template, *parts = words
     return str(template).format(*map(_part, parts))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CANCELLATIONS = (Cancelled,)
-"""What Trio cancels with. The policies and the core use this constant and so need not import Trio."""
+"""The exception with which Trio cancels. The policies and the core use this, and so need not import Trio."""
 
 
 def leaves(error: BaseException) -> list[BaseException]:
@@ -30,14 +30,14 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def walk(error: BaseException, whole: tuple[type, ...] = ()) -> Iterator[BaseException]:
-    """Yield an error and its contents at any depth, each group's once; not the contents of the types in ``whole``."""
+    """Yield an error and its contents at any depth, each group's once, except the contents of types in ``whole``."""
     seen: set[int] = set()
     pending = [error]
     while pending:
         current = pending.pop()
         yield current
         if is_group(current) and not is_a(current, whole) and id(current) not in seen:
-            seen.add(id(current))  # a group that occurs several times is only walked once
+            seen.add(id(current))  # a group that occurs several times is walked only once
             pending += reversed(exceptions_of(current))
 
 

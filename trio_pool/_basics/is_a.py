@@ -1,4 +1,4 @@
-"""Type checks of exceptions that only use the type."""
+"""Type checks of exceptions that use only the type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_a(error: object, kinds: tuple[Any, ...]) -> bool: ...
 
 
 def is_a(error: object, kinds: Any) -> bool:
-    """Whether an exception is an instance of these types, like in an ``except`` clause.
+    """Whether an exception is an instance of these types, as in an ``except`` clause.
 
     `isinstance` also reads ``__class__`` of the exception, which may run code of the program that
     raises an exception.

@@ -1,4 +1,4 @@
-"""Logging of errors that would be lost otherwise. A failure to log never affects the pool."""
+"""Logging of errors that would otherwise be lost. A failure to log never affects the pool."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MOST_TOLD = 10
 def report(words: str, *args: object, error: BaseException | None = None, level: int = logging.ERROR) -> None:
     """Log a message, with the traceback of an error.
 
-    If that fails, the error is logged in one line. One reason is a handler that fails; another is a
-    group of errors that is nested too deeply for Python to format. If the second attempt fails too,
-    nothing is logged.
+    If that fails, the error is logged in one line. It can fail because of a failing handler, or because
+    a group of errors is nested too deeply for Python to format. If the second attempt fails too, nothing
+    is logged.
     """
     if _log(level, words, args, error) or error is None:
         return
@@ -46,7 +46,7 @@ def _log(level: int, words: str, args: tuple[object, ...], error: BaseException 
 
 
 def report_deaths(deaths: Sequence[Exception]) -> None:
-    """Log the dead jobs that nobody has dealt with, the first ones with their tracebacks."""
+    """Log the dead jobs that have not been dealt with, the first ones with their tracebacks."""
     rest = deaths[MOST_TOLD:]
     if rest:
         words = "%d jobs died that nobody has dealt with: the first %d follow, the others at the level DEBUG"

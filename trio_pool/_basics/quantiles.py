@@ -1,4 +1,4 @@
-"""Quantiles of some values, as all of the library's figures have them."""
+"""Quantiles of values, calculated in one way for all figures of the library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Short and safe texts of users' objects for messages.
 
-An argument, a resource, an item or an error may misbehave when it is formatted: raise any
-exception, return something other than a string, or be a hundred megabytes long. None of that may
+An argument, a resource, an item or an error can misbehave when it is formatted: it may raise any
+exception, return something other than a string, or be a hundred megabytes long. None of that must
 change what the pool does. So nothing else in the package calls ``repr`` or ``str`` of a user's
 object. Only a `KeyboardInterrupt` propagates.
 """
@@ -22,7 +22,7 @@ MOST = 200
 MOST_OF_ARGUMENTS = 40
 """The maximum number of characters between the parentheses of a call."""
 
-_DEEPEST = 5  # containers in containers
+_DEEPEST = 5  # how many levels of nested containers are shown
 _BITS_SHOWN = 1024  # of an integer: Python refuses to format more than some thousand digits, and is slow before that
 
 
@@ -38,7 +38,7 @@ def one_line(text: str, most: int = MOST, *, raw: bool = False) -> str:
 def shown(value: object, most: int = MOST) -> str:
     """Return the object's repr in one line of at most ``most`` characters, or a placeholder if that fails.
 
-    Built-in containers and strings are only formatted as far as they are shown.
+    Built-in containers and strings are formatted only as far as they are shown.
     """
     text = _repr(value, most, 0)
     if not text.isprintable():
@@ -151,7 +151,7 @@ _CONTAINERS = (
     _Brackets(frozenset, "frozenset({", "})", "frozenset()"),
     _Brackets(deque, "deque([", "])", "deque([])"),
 )
-# By repr method, so that a derived class with its own repr is formatted by that.
+# By their ``__repr__`` methods, so that a derived class with its own is formatted by that.
 _BRACKETS: dict[object, _Brackets] = {each.kind.__repr__: each for each in _CONTAINERS}
 _QUOTED: dict[object, tuple[Any, tuple[Any, Any]]] = {
     str.__repr__: (str, ("'", '"')),

@@ -1,4 +1,4 @@
-"""Errors that are kept: access to their links, and dropping the objects in their frames."""
+"""Stored errors: access to their links, and removal of the objects in their frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _YIELD_VALUE = dis.opmap["YIELD_VALUE"]
 _YIELD_FROM = bytes([dis.opmap.get("YIELD_FROM", 0)])  # up to Python 3.10
 
 
-# A user's exception class may refuse assignments or define attributes with these names. The slots
+# A user's exception class can refuse assignments or define attributes with these names. The slots
 # of the base class, which Python itself uses, are always accessible. The types of the slots aren't
 # declared.
 _SLOTS: dict[str, Any] = {name: BaseException.__dict__[name] for name in ("__traceback__", "__context__", "__cause__")}
@@ -56,7 +56,7 @@ def clear_frames(error: BaseException, strangers: tuple[type[BaseException], ...
     """
     is_group = issubclass(type(error), BaseExceptionGroup)  # as `is_a` does
     if not is_group and cause_of(error) is None and context_of(error) is None:
-        # The short path for most errors, with the same effect.
+        # A shorter path for most errors, with the same effect.
         _clear_traceback(traceback_of(error))
         return
     pending: list[BaseException] = [error]

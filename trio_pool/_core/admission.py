@@ -33,7 +33,7 @@ class Door(enum.Enum):
 
 
 class Party:
-    """A graph whose submitter waits: its jobs that have neither entered nor ended yet.
+    """A graph whose submitter waits, with those of its jobs that have neither entered the pool nor ended yet.
 
     Attributes:
       key: the job that represents the graph in the line, whatever happens to the job itself.
@@ -48,11 +48,11 @@ class Party:
 
 
 class WaitingLine:
-    """Submitters in line for a place in the queue, first come first served; a graph waits for one place, too.
+    """Submitters in line for a place in the queue, first come, first served; a graph also waits for only one place.
 
-    A job that an idle worker may run needs no place, so the jobs are also indexed by terms.
+    A job that an idle worker may run needs no place. Therefore the jobs are also indexed by their terms.
 
-    Invariant: between two events, nobody waits while there is a place.
+    Invariant: between two events, no submitter waits while a place is free.
 
     Attributes:
       limit: how many jobs that have never started the queue may hold.
@@ -72,7 +72,7 @@ class WaitingLine:
         self._parties: dict[JobRecord, Party] = {}
 
     def is_free(self) -> bool:
-        """Whether one more job that has never started is within the bound."""
+        """Whether the queue has a place for one more job that has never started."""
         return self._lifecycle.unstarted < self.limit
 
     def line_up(self, job: JobRecord, terms: Terms | None) -> None:
@@ -91,7 +91,7 @@ class WaitingLine:
                 self.by_taker.push(job, job._options.terms)
 
     def leave(self, job: JobRecord) -> JobRecord | None:
-        """Remove a job from the line; return the key of its submitter if that has no jobs left."""
+        """Remove a job from the line; return the key of its submitter if the submitter has no jobs left."""
         if job._lane is not None:
             self.by_taker.remove(job)
         else:

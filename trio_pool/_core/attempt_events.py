@@ -95,7 +95,7 @@ class AttemptEvents:
         if setback is None:
             setback = job._setback = Setback()
         setback.note(worker, worker._alone)
-        # The worker goes first, since that may end the bounce's round of an earlier job.
+        # The worker is updated first, since this may begin a new round of workers for another job that bounces.
         if not run.is_lent:
             if verdict.rest:
                 self._changes.rest(worker, now + verdict.rest, now)
@@ -166,7 +166,7 @@ class AttemptEvents:
         return self._after_lent(now) if run.is_lent else self._settling.next_for(run.worker, now)
 
     def set_used(self, run: Run, amounts: Mapping[str, Amount], now: float) -> None:
-        """Set how much of these units a run has used in all."""
+        """Set how much of these units a run has used in total."""
         self._settling.advance(now)
         self._metering.set_used(run, amounts, now)
         self._settling.settle_if_needed(now)
@@ -185,13 +185,13 @@ class AttemptEvents:
             self._lifecycle.tell("job_progress", run.job)
 
     def _give_back(self, run: Run, now: float) -> None:
-        """Give back what a run has drawn whose function will not begin."""
+        """Give back what a run has drawn if its function will not be called."""
         self._metering.give_back(run, now)
         if Hold.LIMITED in run.worker._holds:
             self._dispatcher.relax(run.worker, now)
 
     def _after_lent(self, now: float) -> Run | None:
-        """Settle after the end of a run without a worker, so that there is no next run."""
+        """Settle after the end of a run that had lent its worker; such a run has no next run."""
         self._state.may_start = True
         self._settling.settle(now)
         return None
@@ -257,7 +257,7 @@ class AttemptEvents:
             self._lifecycle.tell("_run_left", run, how)
         if run.is_lent:
             self._lending.close(run)
-            self._changes.wear_out(run.worker, now)  # it could not be reopened while this run was inside of it
+            self._changes.wear_out(run.worker, now)  # it could not be reopened while this run used it
         else:
             self._lifecycle.take_off(run, now)
         if run.draws is not None:
@@ -316,7 +316,7 @@ class AttemptEvents:
             self._changes.queue_again(job, now, front=fate.front, why=why_again(job))
 
     def _leave_unfinished(self, run: Run, now: float) -> None:
-        """Reopen the resource of a run that was cancelled before it returned a value, if its worker does so."""
+        """Reopen the resource of a run that was cancelled before it returned a value, if the worker requires it."""
         worker = run.worker
         if worker._limits is None or not worker._limits.reopens_on_cut or run.is_lent:
             return

@@ -23,9 +23,9 @@ class Autoscaler:
 
     Workers added by the program are not counted.
 
-    How long one worker has been idle says little. If the longest idle worker gets the next job, no
+    The idle time of a single worker says little. If the longest idle worker gets the next job, no
     worker is idle for long, however many there are. So the autoscaler records since when there has
-    always been one idle worker, two idle workers, and so on.
+    always been at least one idle worker, at least two idle workers, and so on.
     """
 
     __slots__ = (
@@ -65,11 +65,11 @@ class Autoscaler:
         state.roster.on_parked, state.roster.on_unparked = self.parked, self.unparked
         # The runtime opens the first workers, and gives up if one of them can't be opened.
         self.begun: bool = False
-        # How many workers have joined and not left; and those of them that are not about to leave.
+        # How many workers have joined and not left; and which of them are not about to leave.
         self._present = 0
         self._crew: dict[WorkerRecord, None] = {}
-        # The workers whose resource is about to be opened. Those of them with jobs that must end
-        # first, since the jobs used or had lent the worker when the resource broke. And those for
+        # The workers whose resource is about to be opened; those of them with jobs that must end
+        # first, since the jobs used or had lent the worker when the resource broke; and those for
         # which opening has already failed.
         self._unopened: set[WorkerRecord] = set()
         self._held: set[WorkerRecord] = set()
@@ -109,9 +109,9 @@ class Autoscaler:
 
     @property
     def more_places(self) -> float:
-        """How many more places the maximum number of elastic workers would have; negative if there are more workers."""
+        """How many places the pool would gain with ``max`` elastic workers; negative if there are more than ``max``."""
         more = self._elastic.max - len(self._crew)
-        return more * self._elastic.max_running if more else 0.0  # either may be inf
+        return more * self._elastic.max_running if more else 0.0  # either factor may be infinite
 
     @property
     def _there(self) -> int:
@@ -123,11 +123,11 @@ class Autoscaler:
         return len(self._unopened) - sum(not worker._coming for worker in self._held)
 
     def could_open(self, terms: Terms) -> bool:
-        """Whether a worker for such a job is about to join, or may be opened."""
+        """Whether a worker for such a job is about to join, or can be opened."""
         return (self._ordered > 0 or self._there < self._elastic.max) and self.could_take(terms)
 
     def could_replace(self, terms: Terms) -> bool:
-        """Whether a worker for such a job may be opened after a leaving worker has left."""
+        """Whether a worker for such a job can be opened after a leaving worker has left."""
         return len(self._crew) + self._ordered < self._elastic.max and self.could_take(terms)
 
     def will_open(self, terms: Terms) -> bool:
@@ -144,7 +144,7 @@ class Autoscaler:
         return terms.pinned is None and terms.requires <= self._elastic.tags
 
     def still_wants_one(self) -> bool:
-        """Whether an ordered worker is still needed that could not be opened at once."""
+        """Whether an ordered worker that could not be opened at once is still needed."""
         if self._present >= self._elastic.max:
             return False  # ``max`` is lower now
         wanted = self._demand.waiting() + self._reservations.lacking
@@ -179,7 +179,7 @@ class Autoscaler:
         self._ordered -= 1
 
     def left(self, worker: WorkerRecord) -> None:
-        """Record that a worker has left, which may now be replaced."""
+        """Record that a worker has left, and can now be replaced."""
         if worker._elastic:
             self._present -= 1
             self.gone(worker)
@@ -196,7 +196,7 @@ class Autoscaler:
         """Order the missing workers: for waiting jobs, and to keep at least ``min`` workers."""
         if not self.begun:
             return
-        # While the resource can't be opened, the workers that try are enough.
+        # While resources can't be opened, no workers are added to those that are trying.
         may_open = self._there < self._elastic.max and not self._failing
         startable = self._startable_by_new(now) if may_open or self._demand.patience else 0
         if not may_open:
@@ -231,7 +231,7 @@ class Autoscaler:
         self._look_again()
 
     def unparked(self, worker: WorkerRecord) -> None:
-        """Record that a worker has got a job or can't take one any more."""
+        """Record that a worker has got a job or can no longer take one."""
         if worker in self._idle and worker._is_open and Hold.CHECKING not in worker._holds:
             del self._idle[worker]
             self._idle_since.pop()
@@ -266,10 +266,10 @@ class Autoscaler:
 
     @property
     def _has_surplus(self) -> bool:
-        return len(self._crew) > self._elastic.max  # those that are ordered can still be refused
+        return len(self._crew) > self._elastic.max  # ordered workers don't count: they can be refused
 
     def _is_bound(self, worker: WorkerRecord) -> bool:
-        """Whether a group, a job that has lent the worker, or a job that waits for it alone needs the worker."""
+        """Whether the worker is needed by a group, by a job that has lent it, or by a job that waits only for it."""
         if worker._kind.group is not None or worker._kept or worker._lent:
             return True
         return self._queue.waits_for(worker) or self._waiting_line.by_taker.waits_for(worker)
@@ -297,14 +297,14 @@ class Autoscaler:
         self._deadlines.set(Due.RETIRE, self._retiring, when)
 
     def _startable_by_new(self, now: float) -> float:
-        """How many jobs have waited long enough for nothing but a worker; look again when that will change."""
+        """Return how many jobs have waited long enough for nothing but a worker; schedule the next look."""
         room = self._headroom.starts(now) if self._demand.waiting() else 0
         ripe, next_at = self._demand.ripe(now, room > 0)
         self._look_for_ripe_at(next_at)
         return min(ripe, room)
 
     def _look_for_ripe_at(self, when: float) -> None:
-        """Look again at this time, or before; ``inf`` for never."""
+        """Look again at this time, or earlier; ``inf`` for never."""
         at = self._opening.at
         if at is None or when < at or when == math.inf:
             self._deadlines.set(Due.OPEN, self._opening, when)

@@ -32,12 +32,12 @@ class Availability:
         return True
 
     def quarantine(self, worker: WorkerRecord, until: float) -> None:
-        """Quarantine a worker whose breaker has opened."""
+        """Quarantine a worker whose circuit breaker has opened."""
         self._hold(worker, Due.QUARANTINE, until)
         self._lifecycle.tell("worker_quarantined", worker, until)
 
     def end_quarantine(self, worker: WorkerRecord) -> None:
-        """End the quarantine of a worker whose breaker has been closed, if it is in one."""
+        """End the quarantine, if any, of a worker whose circuit breaker has been closed."""
         self._end(worker, Due.QUARANTINE)
 
     def limit(self, worker: WorkerRecord, until: float) -> None:
@@ -45,7 +45,7 @@ class Availability:
         self._hold(worker, Due.LIMIT, until)
 
     def end_limit(self, worker: WorkerRecord) -> None:
-        """Let a worker's rate limit no longer hold it."""
+        """End the hold of a worker by its rate limit."""
         self._end(worker, Due.LIMIT)
 
     def expire(self, worker: WorkerRecord, at: float) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """The features of the core, which decide. The features share the state, and don't call each other."""
+    """The features of the core, which make the decisions. They share the state, and don't call each other."""
 
     metering: Metering
     dispatcher: Dispatcher
@@ -67,7 +67,7 @@ class Changes:
         self._lifecycle.move(job, JobState.QUEUED, now, why=why)
         # If this is the only change, and no other job waits because of a shared limit, the job may
         # start at once. Otherwise it is matched with the workers when all changes are known. A worker
-        # whose run has just ended may be preferred to others of whose places some are taken.
+        # whose run has just ended may be preferred to workers with some places taken.
         alone = at_once and not (
             state.may_start
             or self._lifecycle.news
@@ -103,7 +103,7 @@ class Changes:
             self._state.commands.append((ADMITTED, let_go))
 
     def cut(self, run: Run, cut: Cut, now: float) -> None:
-        """Cut a run short, unless a timeout has passed that ends it."""
+        """Cut a run short, unless it has a timeout that has passed and ends it anyway."""
         if run.cut is None and now < run.deadline:
             run.cut = cut
         self._state.waits.cut(run)
@@ -188,15 +188,15 @@ class Changes:
         self._state.commands.append((RECALL, worker))
 
     def dismiss_reopening(self, now: float) -> None:
-        """Make all workers leave that are reopening their resources or about to."""
+        """Make all workers leave that are reopening their resources or are about to."""
         for worker in list(self._state.roster.by_id.values()):
             if Hold.REOPENING in worker._holds and not worker._is_leaving:
                 self.dismiss(worker, now)
 
     def wear_out(self, worker: WorkerRecord, now: float) -> None:
-        """Reopen a worker's resource if it is worn: at once if nothing runs on it, otherwise nothing more starts.
+        """Reopen a worker's resource if it is worn: at once if nothing runs on it; until then nothing starts.
 
-        Not while the worker is about to leave, or while jobs have lent it.
+        Do nothing while the worker is about to leave, or while jobs have lent it.
         """
         limits = worker._limits
         if limits is None or not limits.is_worn() or not worker._is_open or worker._is_leaving or worker._lent:
@@ -208,9 +208,9 @@ class Changes:
             self._state.may_be_stuck = True
 
     def take_out_of_use(self, worker: WorkerRecord, error: Exception | None, now: float, *, tell: bool = True) -> None:
-        """Reopen a worker's resource; without ``tell`` the reason is unknown yet, and reported later.
+        """Reopen a worker's resource; without ``tell``, the reason is not known yet and is reported later.
 
-        A worker that is leaving reopens nothing, and so leaves every worker once all has been cancelled.
+        A worker that is leaving reopens nothing. Once everything has been cancelled, the worker leaves instead.
         """
         if self._state.cancelled and not worker._is_leaving:
             self.dismiss(worker, now)  # nothing will start any more

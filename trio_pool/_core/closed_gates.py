@@ -1,4 +1,4 @@
-"""What limits close to all workers now, or to those that have them."""
+"""The limits that allow no start now: on all workers, or on those workers that have them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ClosedGates:
     Attributes:
       units: the units whose limits in the whole pool allow no start.
       shares: the shared limits of workers that allow no start.
-      changes: how often what was closed to all workers may be so no more, other than by opening: since a worker has
-          joined, or no longer has a shared limit.
+      changes: grows whenever a gate that was closed to all workers may no longer be so although the limit itself has
+          not opened: when a worker joins, or loses a shared limit.
     """
 
     __slots__ = ("_by_unit", "_closed_on", "_workers", "changes", "shares", "units")
@@ -40,12 +40,12 @@ class ClosedGates:
         self._count(gates, 1)
 
     def leave(self, gates: Gates) -> None:
-        """Count a worker with these gates no longer."""
+        """Stop counting a worker with these gates."""
         self._workers -= 1
         self._count(gates, -1)
 
     def change(self, before: Gates, after: Gates) -> None:
-        """Count other gates of a worker."""
+        """Update the counts after the gates of a worker have changed."""
         opened = before - after
         self._count(after - before, 1)
         self._count(opened, -1)
@@ -64,7 +64,7 @@ class ClosedGates:
         return gate in self.shares and self._closed_on.get(gate, 0) == self._workers
 
     def first_to_all(self, units: Units) -> str | Share | None:
-        """A unit or a shared limit that keeps jobs that use these units from all workers, or None."""
+        """A unit or a shared limit that keeps jobs with these units from starting on any worker, or None."""
         for unit in units:
             if self.to_all(unit):
                 return unit
@@ -76,7 +76,7 @@ class ClosedGates:
         return None
 
     def to(self, units: Units) -> Gates:
-        """The gates that keep a worker that has them from a job that uses these units."""
+        """The gates that keep jobs with these units from starting on a worker that has one of the gates."""
         if not self.shares:
             return units
         return units.union(*[self._by_unit[kind] for kind in (None, *units) if kind in self._by_unit])
@@ -87,7 +87,7 @@ class ClosedGates:
         self._by_unit.setdefault(share.unit, {})[share] = None
 
     def open(self, share: Share) -> bool:
-        """Record that a limit that workers share allows starts; return whether it did not before."""
+        """Record that a limit that workers share allows starts; return whether it allowed none before."""
         if share not in self.shares:
             return False
         del self.shares[share]

@@ -75,7 +75,7 @@ class Deadlines(RunHeap[Entry]):
     Entries are compared by their time, their kind and a ticket, so that items are never compared. The
     ticket also identifies the one valid entry of an item, whose deadline may move to another time and
     back again. A job has an entry only while it waits, under the ticket of that wait. While the job
-    runs, a cancel scope handles its timeouts. Code that makes an entry stale, by taking away its
+    runs, a cancel scope handles its timeouts. Code that makes an entry stale, by removing its
     ticket, reports it by `forget` afterwards. When more than half of the entries are stale, the heap
     is rebuilt, so that stale entries can't accumulate.
 
@@ -176,7 +176,7 @@ def _is_current(entry: Entry) -> bool:
 
 
 def is_over(due: Due, item: Any) -> None:
-    """Remove the time of an item whose deadline has come."""
+    """Clear the deadline of an item once it has come."""
     if due not in _OF_WORKERS:
         item.at, item._ticket = None, 0
         return

@@ -4,11 +4,11 @@
    true.
 2. A wait for the ends of cancelled jobs can't be notified: the waiting task must not go on earlier.
 3. Therefore a cancelled job is notified while it waits to get back the worker that it has lent, and
-   goes on without the worker. If the job has not come to that wait yet, it will. So every circle
-   has a wait that is notified in the end.
+   goes on without the worker. If the job has not reached that wait yet, it will. So every cycle
+   has a wait that is eventually notified.
 
-An event that may affect existing waits marks that in the state. When the event and all its
-consequences are handled, the waits are checked once.
+An event that may affect existing waits marks this in the state. When the event and all its
+consequences have been handled, the waits are checked once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class DeadlockSearch:
             self._state.commands.append((WAITS_IN_VAIN, told))
 
     def can_spare(self, worker: WorkerRecord) -> bool:
-        """Whether a worker can leave without affecting any wait, according to the counts."""
+        """Whether a worker can leave without affecting any wait, as far as the counts tell."""
         state = self._state
         if not self._by_run:
             return True
@@ -92,7 +92,7 @@ class DeadlockSearch:
         return len(self._by_run) + self._reservations.kept < others
 
     def note_member(self, job: JobRecord) -> None:
-        """Check a job that has entered a group whose end is awaited."""
+        """Check the waits for the end of a group that a job has entered."""
         if self.holds_up(job):
             self._state.may_be_stuck = True
 
@@ -120,7 +120,7 @@ class DeadlockSearch:
 
 
 def _waits_for_itself(wait: Wait, unmet: dict[Node, list[Node]]) -> bool:
-    """Whether a wait depends on itself, so that it helps to end it."""
+    """Whether a wait depends on itself, so that ending it resolves the cycle."""
     seen: set[Node] = set()
     found = unmet[wait].copy()
     while found:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Levels(Protocol):
-    """What the limits with a unit would let start on one more worker."""
+    """The limits with a unit: which jobs they would allow to start on one more worker."""
 
     def closed_gate(self, units: Units) -> str | Share | None: ...
     def level(self, unit: str, now: float) -> float: ...
 
 
 class Demand:
-    """How many jobs wait that an elastic worker may run, in the queue or for a place in it, by their groups.
+    """The jobs that an elastic worker may run and that wait, in the queue or for a place in it, by their groups.
 
     Attributes:
       tags: the tags of the elastic workers.
@@ -48,7 +48,7 @@ class Demand:
         self.patience: float = patience
         self.lines: dict[Bound, Line] = {}
         # The lines that have changed since the last look; those that are not known to wait for a unit or a shared
-        # limit; and the others by these, which cost nothing meanwhile.
+        # limit; and the others by that unit or limit. These others are not looked at until it opens.
         self._changed: dict[Bound, Line] = {}
         self._open: dict[Bound, Line] = {}
         self._shut: dict[str | Share, dict[Bound, Line]] = {}
@@ -70,7 +70,7 @@ class Demand:
                 self._of_keys.setdefault(key, {})[line] = part
         line.add(part, job, 1)
         if job in part.left:
-            del part.left[job]  # it has come from the line for a place into the queue
+            del part.left[job]  # the job has moved from the line for a place into the queue
         elif self.patience:
             part.young[job] = math.inf
 
@@ -80,13 +80,13 @@ class Demand:
         line = self._changed[bound] = self.lines[bound]
         part = line.parts[job._key]
         line.add(part, job, -1)
-        if self.patience or part.young:  # there may be young jobs of a time before `set_patience`
+        if self.patience or part.young:  # jobs may have been young since before `set_patience`
             part.left[job] = None
         elif not part.size:
             self._drop(bound, line, part)
 
     def _drop(self, bound: Bound, line: Line, part: Part) -> None:
-        """Remove a part without jobs, and the line if it was the last."""
+        """Remove a part without jobs, and also its line if it was the last part."""
         line.touched.pop(part, None)
         line.ripe -= part.ripe
         del line.parts[part.key]
@@ -101,7 +101,7 @@ class Demand:
                 take_from(self._shut, line.shut_by, bound)
 
     def waiting(self) -> int:
-        """How many of the jobs wait that their groups, their keys, and the units that they use allow to start."""
+        """How many waiting jobs are allowed to start by their groups, their keys, and the units that they use."""
         lines, levels = self._open.items(), self._levels
         return _within({bound: line.startable for bound, line in lines if levels.closed_gate(bound[1]) is None})
 
@@ -129,10 +129,10 @@ class Demand:
             held.clear()
 
     def ripe(self, now: float, is_open: bool) -> tuple[int, float]:
-        """Return how many of these have waited long enough, and when that will be true of the next one.
+        """Return how many of the jobs that `waiting` counts have waited long enough, and when the next one will have.
 
         Arguments:
-          is_open: whether the pool allows a start from now on; what a job waits otherwise doesn't count.
+          is_open: whether the pool allows a start from now on; while it doesn't, the time that jobs wait doesn't count.
         """
         numbers: dict[Bound, int] = {}
         levels: dict[str, float] = {}
@@ -157,7 +157,7 @@ class Demand:
 
 
 class Clock:
-    """A clock that may stand: its time is that of another clock less the time for which it has stood."""
+    """A clock that can stop: its time is that of another clock, minus the time for which it was stopped."""
 
     __slots__ = ("_stood", "_stopped_at")
 
@@ -166,7 +166,7 @@ class Clock:
         self._stopped_at: float | None = None
 
     def go_on(self, now: float, runs: bool) -> None:
-        """Let the clock run from now on, or stand."""
+        """Let the clock run from now on, or stop it."""
         if runs and self._stopped_at is not None:
             self._stood += now - self._stopped_at
             self._stopped_at = None
@@ -174,27 +174,27 @@ class Clock:
             self._stopped_at = now
 
     def read(self, now: float) -> float:
-        """The time that it shows."""
+        """The time that the clock shows."""
         return (now if self._stopped_at is None else self._stopped_at) - self._stood
 
     def shows(self, time: float) -> float:
-        """When it will show this time, if it goes on; ``inf`` if it stands."""
+        """When the clock will show this time, if it keeps running; ``inf`` if it is stopped."""
         return time + self._stood if self._stopped_at is None else math.inf
 
 
 class Part:
     """The jobs of one key in a line, or all of them if there are no bounds for keys.
 
-    The clock of their waiting stands while the key allows no start.
+    The clock that measures how long they wait is stopped while the key allows no start.
 
     Attributes:
       key: the key, or None.
       size: how many jobs wait.
       startable: how many of them the key allows to start.
-      ripe: how many of these have waited long enough, the longest waiting first, and the key's limits let start.
-      young: those that have not waited long enough, with the times on the clock when they began, in
-          order; ``inf`` for jobs that have just come.
-      left: the jobs that have left in this event, which may come again in it.
+      ripe: how many of these have waited long enough and are also allowed to start by the key's limits.
+      young: the jobs that have not waited long enough, with the times on the clock when they began to
+          wait, in order; ``inf`` for jobs that have been added since the last look.
+      left: the jobs that have been removed since the last look; they may be added again before the next one.
       ripens_at: when the next one will have waited long enough, on the line's clock; owned by the line.
     """
 
@@ -238,7 +238,7 @@ class Line:
     """The jobs that wait under one bound.
 
     Attributes:
-      clock: stands while the bound, or the pool, allows no start.
+      clock: stopped while the bound, or the pool, allows no start.
       parts: the jobs by their keys, if there are bounds for keys.
       touched: the parts that may have changed since the last look.
       shut_by: the unit or the shared limit for which the jobs are known to wait, or None; owned by `Demand`.
@@ -269,11 +269,11 @@ class Line:
         # The parts by the times on the clock when their next jobs will have waited long enough.
         self._ripening: list[tuple[float, int, Part]] = []
         self._numbers = count()
-        # How much the jobs use of each unit, all together.
+        # How much the jobs use of each unit in total.
         self._amounts: dict[str, Amount] = {}
 
     def add(self, part: Part, job: JobRecord, sign: int) -> None:
-        """Count a job that has come, or no longer one that has left."""
+        """Count a job that is added (``sign`` 1) or removed (-1)."""
         self.size += sign
         part.size += sign
         self.count(part)
@@ -292,13 +292,13 @@ class Line:
         self.touched[part] = None
 
     def look_at(self, now: float, patience: float) -> list[Part]:
-        """Bring the parts up to date that have changed, or of which more have waited long enough; return empty ones."""
+        """Update the parts that have changed, or in which more jobs have waited long enough; return the empty ones."""
         time, ripening = self.clock.read(now), self._ripening
         while ripening and (ripening[0][0] != ripening[0][2].ripens_at or self.ripens_at() <= now):
             at, _, part = heapq.heappop(ripening)
             if at == part.ripens_at:
                 self.touched[part] = None
-                time = max(time, at)  # which rounding may have kept apart
+                time = max(time, at)  # otherwise rounding could make it too early for this part
         touched, self.touched = self.touched, {}
         for part in touched:
             self.ripe -= part.ripe
@@ -311,9 +311,9 @@ class Line:
         return [part for part in touched if not part.size]
 
     def draw(self, number: int, units: Units, levels: dict[str, float]) -> int:
-        """Return how many of so many jobs these levels of the units let start, and draw what they use.
+        """Return how many of ``number`` jobs these levels of the units allow to start, and draw what they use.
 
-        Each job counts as the average of all, since any may be the next.
+        Each job is assumed to use the average amount, since any of them may be the next.
         """
         average = {unit: as_float(self._amounts[unit]) / self.size for unit in units}
         number = int(min([number, *(_affordable(levels[unit], average[unit]) for unit in units)]))
@@ -322,12 +322,12 @@ class Line:
         return number
 
     def ripens_at(self) -> float:
-        """When the next job will have waited long enough, if the clock goes on; ``inf`` if it stands."""
+        """When the next job will have waited long enough, if the clock keeps running; ``inf`` if it is stopped."""
         return self.clock.shows(self._ripening[0][0]) if self._ripening else math.inf
 
 
 def _within(numbers: Mapping[Bound, int]) -> int:
-    """How many of so many jobs their groups allow to start."""
+    """How many of these numbers of jobs their groups allow to start, in total."""
     by_gate: dict[Group | None, int] = {}
     for (gate, _), number in numbers.items():
         by_gate[gate] = by_gate.get(gate, 0) + number
@@ -335,7 +335,7 @@ def _within(numbers: Mapping[Bound, int]) -> int:
 
 
 def _affordable(level: float, amount: float) -> float:
-    """How many attempts that draw this amount each may start one after the other at this level."""
+    """How many attempts that each draw this amount can start, one after the other, at this level."""
     if level < 1 or not amount:
         return 0 if level < 1 else math.inf
     return 1 + (level - 1) // amount

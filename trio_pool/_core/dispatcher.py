@@ -3,10 +3,10 @@
 1. A queued job never waits beside an idle worker that may run it, unless ``max_running`` attempts
    run or the pool's rate limit allows no start. A worker that its own rate limit holds back is not
    idle in this sense.
-2. A worker that ends an attempt takes its next job itself. Only if another event makes work for an
-   idle worker, a ``START`` command gives the job to the worker. The job of a lease always gets one,
+2. A worker that ends an attempt takes its next job itself. A ``START`` command gives a job to a worker
+   only if another event makes work for an idle worker. The job of a lease always gets such a command,
    since its caller executes it.
-3. Slow attempts are started on further workers only after all queued jobs that could use them.
+3. Slow attempts are started on further workers only after all queued jobs that could use these workers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Dispatcher:
         self._hedging = state.hedging
         self._reservations = state.reservations
         self._commands = state.commands
-        # What the straight way looks at. All of these stay the same objects.
+        # Read on the straight way. All of these stay the same objects.
         self._count = state.lifecycle.count
         self._line = state.waiting_line.line
         self._news = state.lifecycle.news
@@ -93,11 +93,11 @@ class Dispatcher:
         """Whether a job waits only for the pool's rate limit."""
         if self._limits.limited_until is None or self._limits.room <= 0:
             return False
-        # The job that began to wait for the limit may be gone.
+        # The job that began to wait for the limit may no longer be queued.
         return self._first_match(self._queue) is not None
 
     def free(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the one without a start or an end for longest first."""
+        """The workers that could start a job now, beginning with the one whose last start or end is longest ago."""
         if self._limits.hold.is_on_at(now) or self._limits.is_rate_limited(now):
             return []
         free = self._roster.idle()
@@ -144,9 +144,9 @@ class Dispatcher:
         self._commands.append((START, self.begin(worker, job, now)))
 
     def next_straight(self, worker: WorkerRecord, now: float) -> Run | Literal[False] | None:
-        """Return the next run of a worker that has ended one, or None, if nothing special is in use or has happened.
+        """Return the next run of a worker that has ended one, or None, if no other job or worker can be affected.
 
-        Otherwise return False: then others may be concerned, and `Settling.next_for` finds out.
+        Otherwise return False: the caller then finds the next run in the general way.
         """
         state = self._state
         if (
@@ -177,7 +177,7 @@ class Dispatcher:
         """Return the next run of a worker that has ended one, or None if the worker has to wait.
 
         Arguments:
-          together: whether the end of the run may also concern idle workers.
+          together: whether the end of the run may also affect idle workers.
         """
         # Checked first, even if other holds apply: the statistics show when all of them end.
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
@@ -232,7 +232,7 @@ class Dispatcher:
         self._state.look_again()
 
     def rest_idle(self, worker: WorkerRecord, now: float) -> None:
-        """Handle an available worker with a free place: it is free as soon as its rate limit allows a start."""
+        """Mark an available worker with a free place as free, or hold it until its rate limit allows a start."""
         if worker._limits is not None and (ready := worker._limits.ready_at(now)) > now:
             self._limit(worker, ready, now)
         elif Hold.LIMITED not in worker._holds:
@@ -257,7 +257,7 @@ class Dispatcher:
         self._accounts.note(worker, now)
 
     def relax(self, worker: WorkerRecord, now: float) -> None:
-        """Update whether its rate limit holds a worker, after the level has changed other than by time."""
+        """Update whether a worker is held by its rate limit, after the level has changed other than by time."""
         assert worker._limits is not None
         is_limited = Hold.LIMITED in worker._holds
         if (ready := worker._limits.ready_at(now)) > now:
@@ -326,7 +326,7 @@ class Dispatcher:
         return bool(kept)
 
     def set_aside_idle(self) -> None:
-        """Reserve idle workers: any of them if the groups lack more workers than before, else only fresh ones."""
+        """Reserve idle workers: any of them if the groups lack more workers than before, otherwise only fresh ones."""
         reservations, roster = self._reservations, self._roster
         if not reservations.has_grown:
             self.set_aside(*roster.fresh_idle())  # a group may have released them in any order
@@ -353,7 +353,7 @@ class Dispatcher:
         if limit != INFINITE and now + limit < deadline:
             deadline = now + limit
         if options.is_lease:
-            deadline = INFINITE  # the job's deadline bounds the wait for a place only
+            deadline = INFINITE  # the job's deadline bounds only the wait for a place
         job._run = run = Run(job, worker, now, deadline)
         worker._runs[run] = None
         if worker._limits is not None or self._limits.counts_starts or options.uses is not NO_USES:
@@ -371,7 +371,7 @@ class Dispatcher:
         return run
 
     def _begin_further(self, race: Race, worker: WorkerRecord, now: float) -> None:
-        """Start a running attempt on an idle worker too."""
+        """Also start a running attempt on an idle worker."""
         self._roster.unpark(worker)
         run = Run(race.job, worker, now, race.deadline)
         worker._runs[run] = None

@@ -1,8 +1,9 @@
-"""When a number of jobs will have ended: the longest of what each limit of the pool needs for them.
+"""An estimate of when a number of jobs will have ended: the longest time that any limit of the pool requires.
 
-Each limit is seen as a flow. Places let jobs through as fast as attempts have taken so far; a rate
-limit lets through its level at once, and then its rate; a key its own bounds. What is slowest
-decides, which changes on the way: a burst is used up, or one key has more to do than the others.
+Each limit is treated as a flow. The speed of the places follows from how long attempts have taken so
+far. A rate limit lets its level through at once, and then its rate. A key has bounds of its own. The
+slowest flow decides. Which one that is can change on the way: a burst is used up, or one key has more
+to do than the others.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
     from .._policies.rate_meters import Meter
     from .state import PoolState
 
-# How many keys are looked at: those with the most jobs.
+# How many keys are considered: those with the most jobs.
 _KEYS = 3
 
-_EXACT = 1e-6  # as far as times are searched for
+_EXACT = 1e-6  # the relative precision to which times are searched for
 
 _OUT_OF_USE = (Hold.PAUSED, Hold.LEAVING, Hold.STOPPED)
 _TIME_LOST = ("opening", "checking", "quarantined", "resting")
 
 
 def seconds_left(state: PoolState, jobs: float, time: Mapping[str, float], now: float) -> float | None:
-    """Estimate how long this many jobs will take that have not ended.
+    """Estimate how long this number of unfinished jobs will take.
 
-    Looks at each worker, at a few keys, and at no job.
+    Reads the data of each worker and of a few keys, but of no job.
 
     Arguments:
       jobs: how many are left, whether they have entered the pool or not.
-      time: the seconds of all places so far by their causes, as in `PoolStatistics`.
+      time: the seconds of all places so far, by their causes, as in `PoolStatistics`.
 
     Returns:
-      seconds; None if no attempt has ended yet, or the pool is paused.
+      seconds; None if no attempt has ended yet, or if the pool is paused.
     """
     lifecycle, limits = state.lifecycle, state.limits
     count = lifecycle.count
@@ -53,7 +54,7 @@ def seconds_left(state: PoolState, jobs: float, time: Mapping[str, float], now: 
         return None
     workers = list(state.roster.by_id.values())
     running = count[JobState.RUNNING] + lifecycle.surplus
-    # What runs has run for half of its time, on average.
+    # On average, a running attempt has had half of its time.
     busy = time["running"]
     took = busy / (attempts + running / 2)
     starts = max(0.0, jobs * max(1.0, attempts / max(1, finished)) - running)
@@ -76,19 +77,19 @@ def seconds_left(state: PoolState, jobs: float, time: Mapping[str, float], now: 
 
 
 class _Flow(NamedTuple):
-    """What lets through an amount at once, and then so much a second, behind others that may let through less."""
+    """A limit that lets ``level`` through at once, then ``speed`` per second, and at most what those ``behind`` do."""
 
     level: float
     speed: float
     behind: tuple[_Flow, ...] = ()
 
     def after(self, seconds: float) -> float:
-        """How much it has let through after some time."""
+        """How much has been let through after this time."""
         return min([self.level + self.speed * seconds, *(flow.after(seconds) for flow in self.behind)])
 
 
 def _flow(meters: Iterable[Meter], now: float, behind: Iterable[Meter] = ()) -> _Flow:
-    """Limits that are drawn from side by side, behind shared ones."""
+    """The flow of limits that are used in parallel and that shared limits, ``behind`` them, also bound."""
     level = speed = 0.0
     for meter in meters:
         limit = meter.shared.limit if isinstance(meter, Share) else meter.limit
@@ -98,7 +99,7 @@ def _flow(meters: Iterable[Meter], now: float, behind: Iterable[Meter] = ()) -> 
 
 
 def _of_workers(workers: list[WorkerRecord], now: float) -> Iterator[tuple[str | None, list[_Flow]]]:
-    """What the limits of the workers let through, by units; nothing if a worker has no limit of a unit."""
+    """Yield each unit that limits all of these workers, with the flows of its limits."""
     found: dict[str | None, list[tuple[list[RateMeter], list[Share]]]] = {}
     for worker in workers:
         own: dict[str | None, tuple[list[RateMeter], list[Share]]] = {}
@@ -131,11 +132,11 @@ def _of_workers(workers: list[WorkerRecord], now: float) -> Iterator[tuple[str |
 
 
 def _time_for(flows: list[_Flow], unit: str | None, starts: float, drawn: Mapping[str, float]) -> float:
-    """How long flows side by side need for what so many starts draw."""
+    """How long parallel flows need to let through what this number of starts draws."""
     each = 1.0 if unit is None else drawn.get(unit, 0.0)
     if not each or not starts:
         return 0.0
-    # The last start of each draws what it needs from a level of 1.
+    # The last start of each flow needs only a level of 1, whatever it draws.
     amount = max(0.0, (starts - len(flows)) * each + len(flows))
     least, most = 0.0, 1.0
     if sum(flow.after(0) for flow in flows) >= amount:
@@ -152,7 +153,7 @@ def _time_for(flows: list[_Flow], unit: str | None, starts: float, drawn: Mappin
 
 
 def _for_key(key: KeyRecord, share: float, took: float, drawn: Mapping[str, float], now: float) -> float:
-    """How long the jobs of a key need, of which so many times as many are to come."""
+    """How long the jobs of a key need; ``share`` is how many jobs there will be for each one that waits now."""
     waiting = (key.queued + key.delayed) * share
     longest = (waiting + key.running / 2) * took / key.max_running
     if key.meters is not None:

@@ -1,4 +1,4 @@
-"""Which workers with several places are free, for those who look now and then."""
+"""Which workers with several places are free, for readers that catch up only from time to time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 class FreePlaces:
-    """The free workers with several places, and when each was last noted.
+    """The free workers with several places, and the order of their latest changes.
 
-    A fit of workers with places reserved for a group looks here when it is asked, and only at what has changed since.
+    A `Fit` of workers with places reserved for a group reads this only when it searches, and then only what has changed
+    since its last search.
 
     Attributes:
       free: the free workers, each with the number that it has in `WorkerKind.idle`.
@@ -26,7 +27,7 @@ class FreePlaces:
         self._changes: dict[WorkerRecord, int] = {}  # the last change of each worker, in order
 
     def add(self, worker: WorkerRecord, number: int) -> None:
-        """Record that a worker is free, or how much of it is."""
+        """Record that a worker is free, or that the number of its free places has changed."""
         self.free[worker] = number
         self.last += 1
         self._changes.pop(worker, None)

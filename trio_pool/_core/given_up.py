@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class GivenUp:
-    """Knows on account of which error a job has no worker any more."""
+    """Finds the error that has left a job without any worker."""
 
     __slots__ = ("_by_tags", "_by_worker")
 
     def __init__(self) -> None:
-        # The latest errors, the last one last. As many as there are sets of tags, and not as many
-        # as workers that were ever given up.
+        # The latest error for each set of tags, the last one last. So there are not as many as
+        # workers that were ever given up.
         self._by_tags: dict[frozenset[str], Exception] = {}
         self._by_worker: WeakKeyDictionary[WorkerRecord, Exception] = WeakKeyDictionary()
 
     def joined(self, worker: WorkerRecord) -> None:
-        """Forget the errors that a new worker makes up for."""
+        """Forget the errors of lost workers that a new worker replaces."""
         for tags in [tags for tags in self._by_tags if tags <= worker._tags]:
             del self._by_tags[tags]
 

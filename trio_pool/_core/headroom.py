@@ -1,4 +1,4 @@
-"""What limits would let start on workers that an elastic pool may open."""
+"""What the limits would allow to start on workers that an elastic pool may open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Headroom:
-    """What more workers could start under the limits of the pool, and under those that all elastic workers share.
+    """What additional workers could start under the limits of the pool and those that all elastic workers share.
 
     Arguments:
       state: the state of the pool.
@@ -48,7 +48,7 @@ class Headroom:
         return room
 
     def closed_gate(self, units: Units) -> str | Share | None:
-        """A unit, or a shared limit with one, that is known to keep jobs with these units from new workers, or None."""
+        """A unit, or a shared limit with a unit, known to keep jobs with these units from new workers, or None."""
         closed = self._state.roster.closed
         for unit in units:
             if unit in closed.units:

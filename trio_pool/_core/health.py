@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Health:
     """Decides when the health checks of the workers start.
 
-    A worker has one alarm, which is not moved whenever the worker falls idle: when the alarm comes,
-    the worker may turn out to have been idle for less.
+    A worker has one alarm, which is not moved whenever the worker becomes idle. When the alarm goes off,
+    the worker may have been idle for a shorter time.
 
     Attributes:
-      has_due: whether an alarm has come since checks were last ordered.
+      has_due: whether an alarm has gone off since checks were last ordered.
     """
 
     __slots__ = ("_alarms", "_checked", "_commands", "_deadlines", "_due", "_is_over", "_workers", "has_due")
@@ -35,7 +35,7 @@ class Health:
         self._workers: dict[Alarm, WorkerRecord] = {}
         # The workers that are being checked.
         self._checked: dict[WorkerRecord, None] = {}
-        # The workers whose alarms have come at this instant.
+        # The workers whose alarms have gone off at this instant.
         self._due: list[WorkerRecord] = []
         self.has_due: bool = False
         # Whether the pool has been closed.
@@ -64,19 +64,19 @@ class Health:
         self._look_at(worker, now + self._every(worker))
 
     def come_due(self, alarm: Alarm) -> None:
-        """Record that an alarm has come."""
+        """Record that the alarm of a worker has gone off."""
         self._due.append(self._workers[alarm])
         self.has_due = True
 
     def order(self, now: float, hold: PoolHold) -> None:
-        """Order the checks that are due, after all jobs that are due have started."""
+        """Order the checks that are due, after all jobs that can start have started."""
         due, self._due, self.has_due = self._due, [], False
         for worker in due:
             if self.is_due(worker, now, hold):
                 self._commands.append((CHECK, worker))
 
     def is_due(self, worker: WorkerRecord, now: float, hold: PoolHold) -> bool:
-        """Whether a worker is to be checked now; if not, look again when it may be.
+        """Whether a worker is to be checked now; if not, set its alarm for when it may be.
 
         Arguments:
           hold: the pause and the rest of the pool, in which no worker is idle.

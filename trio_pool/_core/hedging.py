@@ -43,7 +43,7 @@ class Hedging:
             self._wait(race, now)
 
     def come_due(self, race: Race) -> bool:
-        """Handle the time of an attempt: it is due for one more worker, or has waited for one until its timeout.
+        """Handle the alarm of an attempt that is due for one more worker, or that has waited for one until its timeout.
 
         Returns:
           whether the attempt can no longer be started on one more worker.
@@ -116,7 +116,7 @@ class Hedging:
         del self.under_way[race]
 
     def stop(self, race: Race) -> None:
-        """Start an attempt on no further workers."""
+        """Start an attempt on no more workers."""
         is_due = race in self.waiting
         if is_due:
             del self.waiting[race]

@@ -188,7 +188,7 @@ class JobEvents:
         return turned_away
 
     def key_of(self, jobs: Sequence[JobRecord]) -> JobRecord:
-        """Return the job that represents a graph: the first one that would be rejected, else the first one."""
+        """Return the job that represents a graph: the first one that would be rejected, otherwise the first one."""
         if self._unservable.policy == "reject":
             for job in jobs:
                 if self._unservable.is_one(job._options.terms):
@@ -309,7 +309,7 @@ class JobEvents:
     # The limits change.
 
     def free(self, now: float) -> list[WorkerRecord]:
-        """The workers that could start a job now, the one without a start or an end for longest first."""
+        """The workers that could start a job now, beginning with the one whose last start or end is longest ago."""
         return self._dispatcher.free(now)
 
     def set_max_running(self, limit: float, now: float) -> None:

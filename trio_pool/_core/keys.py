@@ -1,12 +1,12 @@
 """The keys of jobs: which are known, and whose turn it is.
 
 The turns are those of start-time fair queueing (Goyal, Vin and Cheng, 1996), with keys as flows and
-starts of attempts as packets of size 1. A key with jobs waiting has a start tag, its *turn*; the
-lowest goes first. A start raises it by 1 / weight, to the finish tag. The virtual time is the start
-tag of the last start, or of an earlier one if that is later: a key may have fallen behind because
-more urgent jobs went first, or because no worker could take its jobs. A key that gets a job again
-after a pause goes on from there, unless its own finish tag is later, so it has saved nothing up. The
-same holds for a key that its own bounds have held back.
+starts of attempts as packets of size 1. A key with waiting jobs has a start tag, its *turn*; the
+lowest goes first. A start raises it by 1 / weight, to the finish tag. The virtual time is the highest
+start tag of all starts so far. The last start may have a lower one: a key may have fallen behind
+because more urgent jobs went first, or because no worker could take its jobs. A key that gets a job
+again after a pause continues at the virtual time, unless its own finish tag is higher. So a key gains
+no advantage from a pause, nor from the time for which its own bounds hold it back.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 QUEUED = JobState.QUEUED
 RUNNING = JobState.RUNNING
 
-# How many keys without jobs are remembered for the sake of their turns, beyond as many as have jobs. While only new
-# keys start anything, virtual time stands still, and these would never be forgotten.
+# How many keys without jobs are remembered only because of their turns, beyond the number of keys with jobs. While
+# only new keys start anything, virtual time stands still, and keys without jobs would never be forgotten.
 _MOST_REMEMBERED = 10_000
 
 
 class Holders(Sharer, Protocol):
-    """What counts for the limits of keys."""
+    """The part of `Metering` that handles the limits of keys."""
 
     def tell_apart(self, units: Iterable[str], /) -> object: ...
     def meet(self, key: KeyRecord, /) -> object: ...
@@ -53,7 +53,7 @@ class Holders(Sharer, Protocol):
 
 
 class Keys:
-    """The keys that have jobs, and those that must not be forgotten yet.
+    """The keys that have jobs, and those that can't be forgotten yet.
 
     Arguments:
       per_key: the bounds.
@@ -66,7 +66,7 @@ class Keys:
       virtual_time: the latest start tag.
       held: how many queued jobs wait because of the bounds of their keys.
       held_back: the keys whose limits or rests hold back all their jobs, or those that use some units.
-      holders: what counts for the limits of keys, set by `Metering`.
+      holders: handles the limits of keys; set by `Metering`.
       on_limits: called with the limits of a new key.
       on_change: called when the number of a key's jobs that may start has changed, in an elastic pool.
     """
@@ -97,7 +97,7 @@ class Keys:
         self._per_key = per_key
         self._news = news
         self.deadlines: Deadlines = deadlines
-        # The known keys by their hashes, each with the others of the same hash behind it.
+        # The known keys by their hashes; keys with the same hash form a linked list.
         self._by_hash: dict[int, KeyRecord] = {}
         self.active: int = 0
         self.unnamed: KeyRecord = KeyRecord(None, 0, NO_BOUNDS, None)
@@ -171,7 +171,7 @@ class Keys:
         return record
 
     def enter(self, job: JobRecord) -> KeyRecord:
-        """Return the record of the key of a job that enters, which is known from now on."""
+        """Return the record of the key of a job that enters; the key is known from now on."""
         try:
             key = self.find(job)
         except BaseException:
@@ -217,7 +217,7 @@ class Keys:
                 self.active -= key is not self.unnamed
                 self.let_go(key)
             if not self._live:
-                self.virtual_time = self._latest  # the end of a busy period: all have had their turns
+                self.virtual_time = self._latest  # the end of a busy period: all keys have had their turns
         if self.on_change is not None:
             self.on_change(key)
 
@@ -233,7 +233,7 @@ class Keys:
             self.on_change(key)
 
     def reopened(self, key: KeyRecord) -> None:
-        """Handle a key whose jobs may start again: it has saved nothing up meanwhile."""
+        """Handle a key whose jobs may start again: raise its turn, so that it gains no advantage from the delay."""
         if not key.is_closed_to(OPEN):
             key.raise_turn(self.virtual_time)
 
@@ -259,7 +259,7 @@ class Keys:
         self._news.append(key)
 
     def note_holds(self, key: KeyRecord) -> None:
-        """Record whether time holds back jobs of a key."""
+        """Record whether a limit or a rest holds back jobs of a key."""
         self.held += key.change_of_held()
         if key.is_held_back or key.closed:
             self.held_back[key] = None
@@ -292,12 +292,12 @@ class Keys:
         return found
 
     def busiest(self, number: int) -> list[KeyRecord]:
-        """Those of them with the most jobs that run, wait for a worker or back off."""
-        loads = sorted(self._by_load, reverse=True)  # few, even of many keys
+        """The known keys with the most jobs that run, wait for a worker or back off."""
+        loads = sorted(self._by_load, reverse=True)  # these are few, even with many keys
         return list(islice((key for load in loads for key in self._by_load[load]), number))
 
     def _note_load(self, key: KeyRecord, before: int) -> None:
-        """Record how many jobs of a key run, wait for a worker or back off, which were so many before."""
+        """Update how many jobs of a key run, wait for a worker or back off; ``before`` is the number so far."""
         load = key.running + key.queued + key.delayed
         if load != before and key is not self.unnamed:
             if before:
@@ -310,7 +310,7 @@ class Keys:
     # Keys are forgotten.
 
     def let_go(self, key: KeyRecord) -> None:
-        """Let a key without jobs be forgotten as soon as that changes nothing."""
+        """Let a key without jobs be forgotten as soon as this has no effect on other jobs."""
         if key is not self.unnamed:
             self._ended.append(key)
 
@@ -332,7 +332,7 @@ class Keys:
         """Forget a key, or remember to look at it again."""
         key.is_remembered = False
         if key.has_jobs or key in self.held_back:
-            return  # which leads here again
+            return  # the key is looked at again when that is over
         if key.turn > self.virtual_time and not whatever_turn:
             self._remember(self._until_turn, key.turn, key)
         elif (full_at := key.full_at()) > now:
@@ -344,7 +344,7 @@ class Keys:
                 self.holders.drop_key(key)
 
     def _unlink(self, key: KeyRecord) -> None:
-        """Leave a key out of those with its hash."""
+        """Remove a key from those with its hash."""
         first = self._by_hash[key.hash]
         if first is not key:
             while first.following is not key:

@@ -1,4 +1,4 @@
-"""The kinds of the workers: by their tags and by the groups that they, or places of them, are reserved for."""
+"""The kinds of workers: by their tags and by the groups for which they, or some of their places, are reserved."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Kinds:
         self.quit(self._kind_of(worker, group))
 
     def quit(self, kind: WorkerKind) -> None:
-        """Count one worker less among a kind."""
+        """Count one worker fewer in a kind."""
         kind.add_members(-1)
         if kind.members:
             return
@@ -99,7 +99,7 @@ class Kinds:
             gone = list(family.kinds.values())
             del self._by_key[kind.key]
         elif kind.closed and (len(family.kinds) > FEW or any(not isinstance(gate, str) for gate in kind.closed)):
-            # There may be very many combinations of units, and shared limits may be new ones each time.
+            # There may be very many combinations of units, and new shared limits each time.
             gone = [family.kinds.pop(kind.closed)]
         else:
             return
@@ -136,7 +136,7 @@ class Kinds:
         return since is not None or worker in self.places.free
 
     def put_back(self, worker: WorkerRecord, kind: WorkerKind, number: int) -> None:
-        """Let a worker be idle again where it was in the order."""
+        """Make a worker idle again, at its previous position in the order."""
         is_before_others = kind.is_in_order and number < next(reversed(kind.idle.values()), 0)
         if is_before_others and len(kind.idle) > FEW:
             kind.is_mixed = True
@@ -205,7 +205,7 @@ class Kinds:
                 kind.unkeep(worker)
 
     def free_places(self, worker: WorkerRecord, number: int) -> bool:
-        """Enter a worker with several places where it is free, with its place in the order; return whether it is."""
+        """Enter a worker with several places wherever it has a free one; return whether it is free anywhere."""
         if not worker._has_room:
             return False
         self.places.add(worker, number)
@@ -214,7 +214,7 @@ class Kinds:
         return True
 
     def take_out(self, worker: WorkerRecord) -> int | None:
-        """Let a worker be free no more; return its place in the order, if it was."""
+        """Record that a worker is no longer free; return its number in the order, if it was free."""
         number = worker._kind.unpark(worker)
         free = self.places.free.pop(worker, None)
         return free if number is None else number
@@ -244,12 +244,12 @@ class Kinds:
         return self._by_key[worker._tags, group].kinds[worker._closed]
 
     def number_of(self, worker: WorkerRecord) -> int | None:
-        """The place of a free worker in the order, or None."""
+        """The number of a free worker in the order, or None."""
         number = worker._kind.idle.get(worker)
         return self.places.free.get(worker) if number is None else number
 
     def open_to(self, worker: WorkerRecord, among: Mapping[Group, object] | None = None) -> list[WorkerKind]:
-        """The kinds in which a worker that is not exclusive has a free place; of those for groups perhaps only some."""
+        """The kinds in which a worker with several places has a free one; with ``among``, only these groups' kinds."""
         if not worker._has_room:
             return []
         kinds = [worker._kind] if has_unreserved_place(worker) else []
@@ -275,12 +275,12 @@ class Kinds:
         if gate is None:
             return number
         number += sum([fit.count_available() for fit in self.fits_for(terms.requires, gate)])
-        # Those that also have places for any job have been counted twice.
+        # Workers that also have places for any job have been counted twice.
         shared = (worker for worker in gate.workers if worker._kept and _has_unreserved(worker))
         return number - sum(1 for worker in shared if is_relied_on(worker, terms))
 
     def everybody(self, requires: frozenset[str]) -> Fit:
-        """The kinds by tags alone that have these tags."""
+        """The kinds that have these tags, where kinds differ only by tags."""
         return self._everybody.fit(requires)
 
     def unreserved(self) -> list[WorkerKind]:
@@ -320,7 +320,7 @@ def may_serve(worker: WorkerRecord, terms: Terms) -> bool:
 
 
 def is_relied_on(worker: WorkerRecord, terms: Terms) -> bool:
-    """Whether a worker is available for such jobs, now or after what it runs."""
+    """Whether a worker is available for such jobs, now or after its current runs."""
     return worker._available and not worker._lent and may_serve(worker, terms)
 
 
@@ -330,7 +330,7 @@ def _has_unreserved(worker: WorkerRecord) -> bool:
 
 
 def has_place_for(worker: WorkerRecord, group: Group | None) -> bool:
-    """Whether a place of a worker is free that isn't reserved for other groups than this one."""
+    """Whether a worker has a free place that isn't reserved for another group."""
     own = worker._kept[group] - worker._kept_runs[group] if group in worker._kept else 0
     return len(worker._runs) + worker._kept_free - max(0, own) < worker._max_running
 
@@ -343,12 +343,12 @@ def has_free_place_for(worker: WorkerRecord, group: Group | None) -> bool:
 
 
 def has_unreserved_place(worker: WorkerRecord) -> bool:
-    """Whether a place of a worker is free that isn't reserved."""
+    """Whether a worker has a free place that isn't reserved."""
     return len(worker._runs) + worker._kept_free < worker._max_running
 
 
 def has_place_to_reserve(worker: WorkerRecord) -> bool:
-    """Whether a place of a worker is free that is neither reserved nor lent: the jobs that have lent places return."""
+    """Whether a worker has a free place that is neither reserved nor lent: jobs that have lent places get them back."""
     lent = len(worker._lent)
     if lent and worker._kept:
         own: dict[Group, int] = {}

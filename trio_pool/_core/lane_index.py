@@ -23,10 +23,10 @@ Closed: TypeAlias = "dict[Group, dict[tuple[Index | None, Lane], None]]"
 
 
 class Home:
-    """The workers for which lanes or indexes are: those of a family, those with a tag, or one.
+    """The workers that lanes or indexes are meant for: those of a family, those with a tag, or a single one.
 
     Attributes:
-      has_idle: says whether one of them is idle, or may be.
+      has_idle: returns whether one of them is idle, or may be.
     """
 
     __slots__ = ("has_idle",)
@@ -36,14 +36,14 @@ class Home:
 
 
 class Index:
-    """Lanes ordered by their first jobs: those that one family of workers may serve, or that many may.
+    """Lanes ordered by their first jobs: those that one family of workers may serve, or that many families may.
 
     The jobs of all lanes use the same units. A lane's entry may be too early, since the first job
     may be taken elsewhere, but never too late.
 
     Arguments:
       family: the family, or None if there are many.
-      home: the workers of the family, or those that the lanes are for.
+      home: the workers of the family, or those that the lanes are meant for.
       units: the units.
       closed: receives the lanes of groups that may start no more jobs, which the index drops.
       note: called with the rank of a lane that is entered, if there are units.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NO_UNITS: Final = frozenset[str]()
 
-# How many more indexes of a family are kept than twice the sets of units that jobs in the queue use.
+# How many indexes of a family are kept, in addition to twice the number of sets of units that queued jobs use.
 _SPARE = 8
 
 
@@ -29,7 +29,7 @@ class ByUnits:
     """The indexes for some workers, by the units that the jobs use.
 
     Attributes:
-      family: the family of the workers, or None if they are of many.
+      family: the family of the workers, or None if they belong to many.
       home: the workers.
       indexes: the indexes.
     """
@@ -45,16 +45,16 @@ class ByUnits:
 class LaneIndexes:
     """The indexes of the lanes with further terms, by who may serve them and by the units that their jobs use.
 
-    A lane for few families of workers is entered in an index of each; one for many in an index that
-    these share, by a tag that it requires. Jobs that use different units are in different indexes,
-    so that those of a unit whose limits allow no start are left out without looking at them.
+    A lane for few families of workers is entered in an index of each. A lane for many families is
+    entered in an index that these share, by a tag that it requires. Jobs that use different units are
+    in different indexes. So the jobs of a unit whose limits allow no start can be skipped all at once.
 
     Arguments:
       kinds: the kinds of workers.
-      startable: is told of the indexes of jobs that use units. There may be very many of these.
+      startable: receives the indexes of jobs that use units. There may be very many of these.
 
     Attributes:
-      is_crowded: whether jobs that use many different sets of units wait, too many for each worker to look at all.
+      is_crowded: whether the waiting jobs use too many different sets of units for a worker to look at all of them.
       gated: the lanes by their groups.
       closed: the lanes of groups that may start no more jobs, with the indexes that have dropped them.
     """
@@ -153,7 +153,7 @@ class LaneIndexes:
             yield from _open_to(kind, by_units.indexes.values())
 
     def note_idle(self, kind: WorkerKind) -> None:
-        """Note the indexes of the lanes that a worker of a kind may serve which has become idle."""
+        """Note the indexes of the lanes that a worker of this kind, which has become idle, may serve."""
         for by_units in self._for(kind):
             index = by_units.indexes.get(NO_UNITS)
             if index is not None and (rank := index.first_rank()) is not None:
@@ -178,7 +178,7 @@ class LaneIndexes:
         return found
 
     def with_tag(self, tag: str | None) -> Iterable[Lane]:
-        """The lanes for several workers that require a tag, or None, among others; each lane has one such tag."""
+        """The lanes for several workers that are filed under one of their required tags, or under None without any."""
         return self._by_tag.get(tag, ())
 
     def forget(self, group: Group) -> None:

@@ -29,8 +29,8 @@ class Lane(RunHeap[Entry]):
     """The jobs that wait on the same terms, the next one to start first.
 
     An entry is valid as long as it has its job's ticket and the lane is its job's lane; invalid
-    entries are dropped when they are reached. Most jobs need no entry: those of priority 0 that
-    come last stand in a queue of their own, where a job is valid as long as the lane is its lane.
+    entries are dropped when they are reached. Most jobs need no entry: jobs of priority 0 with the
+    largest ticket are in a separate queue, where a job is valid as long as the lane is its lane.
     """
 
     __slots__ = ("_plain", "home", "index", "is_counted", "size", "terms")
@@ -41,9 +41,9 @@ class Lane(RunHeap[Entry]):
         self.size: int = 0
         self._plain: deque[JobRecord] = deque()
         # Set by the queue: the `Index` that the lane shares with other lanes for many kinds of
-        # workers, or None. And whether an elastic pool counts the lane's jobs.
+        # workers, or None; and whether an elastic pool counts the lane's jobs.
         self.index: Any = None
-        # The one worker for which the lane is, as a `Home`, or None.
+        # The only worker that may serve the lane, as a `Home`, or None.
         self.home: Any = None
         self.is_counted: bool = False
 
@@ -120,7 +120,7 @@ class Lane(RunHeap[Entry]):
 
 
 def _entry_of(job: JobRecord) -> Entry:
-    """The entry of a job that stands without one."""
+    """The entry of a job that is in the queue of jobs without entries."""
     return 0, 0.0, job._ticket, job
 
 
@@ -146,13 +146,13 @@ class Line:
 class FairLane(Lane):
     """A lane of a pool with bounds for keys: it takes turns between the keys of its jobs.
 
-    The lines of the keys are in a heap by their first jobs. A place in the heap may be too early, since
-    the first job may be gone and the key may have had a turn elsewhere, but never too late. The line
-    of a key that may start no more jobs leaves the heap when it is reached.
+    The lines of the keys are in a heap, ordered by their first jobs. A place in the heap may be too early,
+    since the first job may be gone and the key may have had a turn elsewhere, but it is never too late.
+    The line of a key that may start no more jobs is removed from the heap when it is reached.
 
     Arguments:
       keys: the keys.
-      held: receives the lanes in which lines have left the heap, by their keys.
+      held: receives the lanes whose lines have been removed from the heap, by the keys of these lines.
       ranked: whether turns count at all.
     """
 
@@ -228,11 +228,11 @@ class FairLane(Lane):
             heapq.heapify(line.heap)
 
     def reopen(self, key: KeyRecord) -> None:
-        """Enter the jobs of a key again that may start jobs again."""
+        """Enter the jobs of a key again, after the key may start jobs again."""
         self._advertise(self._lines[key])
 
     def entries(self) -> list[Entry]:
-        """The valid entries, those of closed keys included, in the order of their turns so far."""
+        """The valid entries, including those of closed keys, in the order of their turns so far."""
         return sorted(
             (entry[0], self._turn_of(line.key), entry[2], entry[3])
             for line in self._lines.values()
@@ -240,7 +240,7 @@ class FairLane(Lane):
         )
 
     def _is_left(self, line: Line) -> bool:
-        """Count one job less in a line; return whether it has any left."""
+        """Count one job fewer in a line; return whether any are left."""
         key = line.key
         line.size -= 1
         self.size -= 1

@@ -19,7 +19,7 @@ class Lending:
     """Lets jobs lend their workers for some time; each job gets the same worker back.
 
     Attributes:
-      held_up: the workers whose free places are reserved for others than the jobs that want theirs back.
+      held_up: the workers whose free places are all reserved, so that jobs that have lent places must wait for them.
     """
 
     __slots__ = ("_lifecycle", "_roster", "_state", "_waits", "held_up")
@@ -58,7 +58,7 @@ class Lending:
         return wait
 
     def give_back(self, worker: WorkerRecord, now: float) -> bool:
-        """Give a free place of a worker back to the first run that waits for one; return whether there are both."""
+        """Give a free place of a worker back to the first run that waits for one; return whether this was possible."""
         if not worker._has_place:
             return False
         run = next((run for run in worker._claims if has_place_for(worker, run.job._options.group)), None)
@@ -78,7 +78,7 @@ class Lending:
         if not worker._lent:
             self._roster.count_as_available(worker, True)
             if limits is not None and limits.is_worn():
-                self._state.may_be_stuck = True  # its free places may be used no more before it is reopened
+                self._state.may_be_stuck = True  # its free places can't be used until it has been reopened
         run.is_lent = False
         run.since = now
         worker._in_order = not worker._runs  # later runs may stand before this one
@@ -105,7 +105,7 @@ class Lending:
     def forfeit(self, run: Run) -> None:
         """Let a job go on without its place, since it could never get it back.
 
-        The run stays with the worker in one respect: a task of the worker executes it, inside the
+        The run stays with the worker in only one respect: a task of the worker executes it, inside the
         lifespan.
         """
         assert run.wait is not None

@@ -52,7 +52,7 @@ class Lifecycle:
       commands: receives the notifications.
       dead: receives the dead jobs.
       dependencies: which jobs other jobs depend on.
-      instruments: the instruments; only used to check whether there are any.
+      instruments: the instruments; used only to check whether there are any.
       keep_history: whether jobs keep their transitions.
       waits: notified of the jobs that others wait for.
 
@@ -60,12 +60,12 @@ class Lifecycle:
       instruments: the instruments.
       count: how many jobs are in each state, including ended ones.
       unstarted: how many jobs in the pool have never started, which max_queue bounds.
-      used: what the runs have used in all, by units.
-      held: how many queued jobs wait because as many jobs of their groups run as may.
+      used: what the runs have used in total, by units.
+      held: how many queued jobs wait because their groups already run as many jobs as they may.
       live: the jobs that have not ended, by id, in the order in which they entered.
       surplus: how many more workers are busy than jobs run, because of hedges.
       keys: the keys, if there are bounds for them.
-      tallies: how many groups are open, and one more with `keys`: nothing else counts the changes of jobs.
+      tallies: how many open groups, plus one if there are `keys`, count the changes of their jobs' states.
       news: ended jobs that affect others, and groups and keys that may start jobs again; to be
           followed up before the event ends.
       newcomers: jobs that have entered groups whose ends are awaited.
@@ -144,14 +144,14 @@ class Lifecycle:
         job._state = state
         if job._history is not None or (old is None and self.keep_history):
             job._history = longer(job._history or (), state, now, why)
-        may_be_awaited = False  # as first starts and ends may
+        may_be_awaited = False  # first starts and ends can be
         if state is RUNNING:
             if not job._started:
                 job._started = True
                 may_be_awaited = job._extra is not None and job._extra.is_start_awaited
                 self.unstarted -= 1
             if self._watched:
-                self._waits.note(job)  # some wait only for its start
+                self._waits.note(job)  # some waits are only for the first start
         elif state in FINAL:
             may_be_awaited = True
             self._close(job, now)
@@ -166,8 +166,8 @@ class Lifecycle:
         if self.instruments:
             self.tell_of(job, old, state, detail)
 
-    # The most frequent changes, each written out: what `move` would do, without its questions. The
-    # tests hold them against `move`.
+    # The most frequent changes, each written out: what `move` would do, without its checks. The
+    # tests compare them with `move`.
 
     def enter(self, job: JobRecord, now: float) -> None:
         """Let a new job wait for a worker."""
@@ -254,7 +254,7 @@ class Lifecycle:
         self.die(job, DeadReason.TIMED_OUT, "its total timeout passed", _last_error(job), now)
 
     def bury(self, job: JobRecord, now: float, cause: Exception | None) -> None:
-        """End a job that no worker may run, perhaps on account of an error of a worker."""
+        """End a job that no worker may run, perhaps because of an error of a worker."""
         words: Words = "no worker of the pool can run it"
         if cause is not None:
             words = ("no worker of the pool can run it anymore: {}", cause)
@@ -277,7 +277,7 @@ class Lifecycle:
         self.drop_attempt(job, run.worker, run.started_at, now, error, (), used_of(run.draws))
         return job
 
-    # The parts of these steps, for attempts on several workers.
+    # The single steps of `end_attempt` and `cut_attempt`, for attempts on several workers.
 
     def take_off(self, run: Run, now: float) -> JobRecord:
         """Remove a run from its worker, which frees the place; return the job."""
@@ -359,7 +359,7 @@ class Lifecycle:
             self._commands.append((TELL, (event, arguments)))
 
     def _close(self, job: JobRecord, now: float) -> None:
-        """Release what only a live job needs."""
+        """Release what only an unfinished job needs."""
         del self.live[job._id]
         if not job._started:
             self.unstarted -= 1
@@ -391,6 +391,6 @@ def _last_error(job: JobRecord) -> Exception | None:
 
 
 def why_again(job: JobRecord) -> Why:
-    """Why a job is tried again after the attempt that has just been kept."""
+    """Why a job is tried again after the attempt that has just been recorded."""
     _, _, worker_name, _, _, error, hedges, _ = job._attempts[-ATTEMPT_FIELDS:]
     return ("failed: {}", error) if hedges else ("failed on {}: {}", worker_name, error)

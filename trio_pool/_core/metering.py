@@ -1,4 +1,4 @@
-"""Drawing from the limits of the pool and of the workers, and the units that these delay."""
+"""Drawing from the limits of the pool, the workers and the keys, and the units that these limits close."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class UnitGate:
     """A unit whose limits allow no start now, in the whole pool, on one worker or for one key.
 
-    For keys also starts: then the unit is None.
+    For a key, the unit is None if a limit without a unit allows no start.
     """
 
     __slots__ = ("_ticket", "holder", "unit", "until")
@@ -44,13 +44,13 @@ class UnitGate:
 class Metering:
     """Counts what runs draw and use, and closes the units whose limits allow no start.
 
-    A limit without a unit holds a worker, or the whole pool, whatever job is next. A limit with a
-    unit must not: it closes the unit, and the queue and the index of workers leave out the jobs
-    that use it. The limits of keys close only the jobs of their key, with and without a unit.
+    A limit without a unit holds back a worker, or the whole pool, whatever job is next. A limit with a
+    unit only closes the unit: the queue and the index of workers then leave out the jobs that use it.
+    The limits of keys hold back only the jobs of their key, whether they have a unit or not.
 
     Attributes:
       shares: the limits that this pool or its workers share with others.
-      ledgers: what keeps the levels.
+      ledgers: the objects that keep the levels of limits; see `Ledger`.
     """
 
     # fmt: off
@@ -67,9 +67,9 @@ class Metering:
         self.ledgers: list[Ledger] = []
         # The limits that keys share with others, with these keys. There may be very many keys with a shared limit each.
         self._of_keys: dict[Share, dict[KeyRecord, None]] = {}
-        # The shared limits in which it may have been this pool's turn.
+        # The shared limits for which it may have been this pool's turn.
         self._opened: list[Share] = []
-        # Called when the core has to look at the time before its next event. Set by the runtime.
+        # Called when the core must handle the passage of time before its next event. Set by the runtime.
         self.on_wake: Callable[[], object]
         state.limits.meters = RateMeters(limits, self)
         if state.keys is not None:
@@ -99,7 +99,7 @@ class Metering:
             self._look(run, uses, now)
 
     def give_back(self, run: Run, now: float) -> None:
-        """Give back what a run has drawn whose function will not begin."""
+        """Give back what a run has drawn if its function will not be called."""
         draws = run.draws
         if draws is None or draws.has_begun:
             return
@@ -109,7 +109,7 @@ class Metering:
         self._look(run, draws.used, now)
 
     def set_used(self, run: Run, amounts: Mapping[str, Amount], now: float) -> None:
-        """Set how much of these units a run has used in all."""
+        """Set how much of these units a run has used in total."""
         draws = run.draws
         if draws is None:
             draws = run.draws = Draws(run.job._options.uses, (), now)
@@ -276,7 +276,7 @@ class Metering:
         self._state.note_special()
 
     def note_key(self, key: KeyRecord) -> None:
-        """Record which shared limits a key has that becomes known."""
+        """Record the shared limits of a key that becomes known."""
         shares = self._meters_of(key).shares()
         for share in shares:
             self._of_keys.setdefault(share, {})[key] = None
@@ -284,7 +284,7 @@ class Metering:
             self._note_shares()
 
     def meet(self, key: KeyRecord) -> None:
-        """Note a key with limits that may become known."""
+        """Report a key with limits that may become known to the ledgers."""
         for ledger in self.ledgers:
             if (now := ledger.met(key)) is not None:
                 self.look_at_key(key, now)
@@ -318,7 +318,7 @@ class Metering:
                 self._remove(self._gates[worker, unit])
 
     def drop_key(self, key: KeyRecord) -> None:
-        """Forget a key, and the shared limits that nobody else here has."""
+        """Forget a key, and the shared limits that nothing else in this pool has."""
         for share in self._meters_of(key).shares():
             if take_from(self._of_keys, share, key) and share not in self.shares:
                 share.leave()
@@ -328,7 +328,7 @@ class Metering:
     # Limits that are shared with other pools.
 
     def share_of(self, shared: SharedRateLimit) -> Share:
-        """The part of this pool in a shared limit: one, whatever workers have the limit."""
+        """The part of this pool in a shared limit: a single one, whichever workers have the limit."""
         share = self._shares_of.get(shared)
         if share is None:
             share = self._shares_of[shared] = Share(shared, self)
@@ -354,7 +354,7 @@ class Metering:
             self._look_at(key, self._meters_of(key), share.unit, now)
 
     def closes(self, worker: WorkerRecord, key: KeyRecord | None, units: Iterable[str], now: float) -> bool:
-        """Close the shared limits that others have used up by now; return whether one keeps a job from a worker."""
+        """Close the shared limits that other pools have used up; return whether one keeps such a job from a worker."""
         closed = False
         if key is not None and key.meters is not None:
             for kind in (None, *units):

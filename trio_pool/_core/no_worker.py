@@ -35,12 +35,12 @@ class UnservableJobs:
         return self.policy != "wait" and not self._roster.has_any(terms) and self._none_may_come(terms)
 
     def _none_may_come(self, terms: Terms) -> bool:
-        """Whether no worker that may run a job on these terms may be opened."""
+        """Whether no worker that may run a job on these terms can be opened."""
         growth = self._state.growth
         return growth is None or not growth.could_take(terms)
 
     def bury_new(self, lanes: list[Lane], now: float) -> None:
-        """Bury the jobs in these lanes that only a worker that has left could run."""
+        """Bury the jobs in these lanes that no worker may run any more, since a worker has left."""
         if self.policy == "wait":
             return
         lost = sorted((entry for lane in lanes if self.is_one(lane.terms) for entry in lane.entries()), key=rank_of)
@@ -71,7 +71,7 @@ class UnservableJobs:
             self.bury(job, now)
 
     def bury(self, job: JobRecord, now: float) -> None:
-        """End a job that no worker may run, and that stands in no queue."""
+        """End a job that no worker may run, and that is in no queue."""
         self._lifecycle.bury(job, now, self._state.given_up.cause_for(job))
 
     def turn_away(self, job: JobRecord, now: float) -> None:
@@ -80,7 +80,7 @@ class UnservableJobs:
             self._waiting_line.withdraw(job)
             self._commands.append((REFUSED, job))
             return
-        # Only the job that represents a graph turns the graph away; other jobs are buried like
+        # A graph is turned away only with the job that represents it; other jobs are buried like
         # queued ones.
         let_go = self._waiting_line.leave(job)
         self.bury(job, now)

@@ -1,4 +1,4 @@
-"""How many places workers have together."""
+"""How many places workers have in total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PlaceCount:
         self._unbounded = 0
 
     def add(self, worker: WorkerRecord, sign: int) -> None:
-        """Count the places of a worker, or with -1 no longer."""
+        """Add the places of a worker, or with a ``sign`` of -1 subtract them."""
         if worker._max_running == math.inf:
             self._unbounded += sign
         else:
@@ -27,5 +27,5 @@ class PlaceCount:
 
     @property
     def total(self) -> float:
-        """How many there are."""
+        """How many places there are; may be infinite."""
         return math.inf if self._unbounded else self._places

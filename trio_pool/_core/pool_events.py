@@ -60,7 +60,7 @@ class PoolEvents:
         self._settling.settle(now)
 
     def _make_gate(self, group: Group) -> None:
-        """Give the jobs of a group that gets a bound a queue of their own."""
+        """Give the jobs of a group that gets a bound their own lanes."""
         group.is_gate = True
         changed: dict[JobSpec, JobSpec] = {}  # most jobs share their options
         for job in (*group.live, *self._state.waiting_line.all_of(group)):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PoolHold:
-    """The pause and the rest of a pool. The workers and their states don't change meanwhile.
+    """The pause and the rest of a pool. Neither changes the workers or their states.
 
     Attributes:
       paused: whether the pool is paused.
@@ -44,7 +44,7 @@ class PoolHold:
         return self.paused or self.resting_until is not None
 
     def is_on_at(self, now: float) -> bool:
-        """Whether nothing may start at this time, also if the end of a rest has not been handled yet."""
+        """Whether nothing may start at this time, even if the end of a rest has not been handled yet."""
         return self.paused or (self.resting_until is not None and self.resting_until > now)
 
     def pause(self) -> bool:

@@ -27,13 +27,13 @@ class PoolLimits:
       has_meters: whether the pool has rate limits.
       has_shares: whether the pool or a worker shares a limit with other pools.
       hold: the pause and the rest of the pool; after a change of it, call `note_limits`.
-      is_shared: whether the workers share a limit or the keys have bounds, so that which job starts may depend on all
-          workers.
+      is_shared: whether the workers share a limit or the keys have bounds: then the choice of the job that starts may
+          depend on all workers.
       counts_starts: whether the start of each attempt may count against a rate limit or a budget of the pool, or a
           rate limit of a key.
       meters: the meters of the pool's rate limits; set by `Metering`.
       budget: the meter of the pool's retry budget, or None.
-      limited_until: until when the pool's rate limit delays a job that could start otherwise.
+      limited_until: until when the pool's rate limit delays a job that could otherwise start.
     """
 
     __slots__ = (

@@ -20,7 +20,7 @@ class Race:
       first: the worker on which the attempt began.
       started_at: when the attempt began.
       deadline: when a timeout ends the attempt, on all of its workers.
-      took_part: every worker on which the attempt has been started, in this order.
+      took_part: every worker on which the attempt has been started, in the order of the starts.
       runners: the runs that have not ended yet.
       used: what the ended runs have used, by units; None for nothing.
       won: whether a run has ended with a value.
@@ -58,7 +58,7 @@ class Race:
         self.error: Exception | None = None
         self.verdict: Verdict | None = None
         # Owned by `Hedging`: when the attempt is due for one more worker; once it waits for one, when
-        # its timeout ends that.
+        # its timeout ends this wait.
         self.next_at: float | None = None
         # Identifies the entry for ``next_at`` in the heap of deadlines.
         self._ticket = 0
@@ -95,7 +95,7 @@ class Race:
             self.verdict = verdict
 
     def cancelled(self) -> None:
-        """Discard the errors so far after the job was cancelled: the remaining runs determine the outcome."""
+        """Discard the errors so far, since the job was cancelled: the remaining runs determine the outcome."""
         if not self.is_decided:
             self.error = self.verdict = None
 

@@ -72,10 +72,10 @@ class ReadyQueue:
         self._lifo = lifo
         self._ranked = ranked
         self._keys = keys
-        # The lanes with jobs of keys that may start none, which these lanes have put aside.
+        # For each key that may start no jobs, the lanes that have put its jobs aside.
         self._held: HeldLanes = {}
         self._open = self._new_lane(ANYONE)
-        # The lanes of the jobs that wait for one worker alone.
+        # The lanes of the jobs that wait for only one worker.
         self._pinned: dict[WorkerRecord, dict[Terms, Lane]] = {}
         self._homes: dict[WorkerRecord, Home] = {}
         # The lanes with further terms.
@@ -83,10 +83,10 @@ class ReadyQueue:
         self._bounced: dict[Lane, None] = {}
         self._startable = Startable(roster)
         self.indexes: LaneIndexes = LaneIndexes(roster.kinds, self._startable)
-        # In an elastic pool: which of the jobs a worker may be opened for.
+        # In an elastic pool: the jobs for which a worker may be opened.
         self.demand: Demand | None = None
-        # How often a worker may have got a job that it did not find before; and for each worker, that number at its
-        # last search, and the rank before which it found nothing.
+        # The number of times that a new job may have become available to a worker; and for each worker, that number at
+        # its last search, and the rank before which it found nothing.
         self._round = 0
         self._nothing_before: dict[WorkerRecord, tuple[int, Rank]] = {}
 
@@ -119,13 +119,13 @@ class ReadyQueue:
         """Remove and return the first job that an available worker with a free place may run."""
         if worker._kept:
             for kind in self._roster.kinds.open_to(worker):
-                self._nothing_before.pop(worker, None)  # which is true of one kind only
+                self._nothing_before.pop(worker, None)  # the rank is valid for only one kind
                 if (taken := self._take(worker, kind)) is not None:
                     return taken
             return None
         lane = self._open
         if not (self._lanes or self._pinned):
-            # The short path if all jobs are for any worker, with the same result.
+            # A shorter path with the same result, if all jobs are for any worker.
             job = lane.take() if worker._kind.group is None else None
             if job is not None:
                 job._ticket = 0
@@ -202,7 +202,7 @@ class ReadyQueue:
 
     def first_startable(self) -> tuple[Lane, WorkerRecord] | None:
         """Return the lane with the next startable job, and an idle worker that may run the job."""
-        if not (self._lanes or self._pinned):  # the short path for that case, with the same result
+        if not (self._lanes or self._pinned):  # a shorter path with the same result
             worker = None if self._open.head() is None else self._roster.choose(ANYONE)
             return None if worker is None else (self._open, worker)
         return self._startable.first()
@@ -229,7 +229,7 @@ class ReadyQueue:
         self._nothing_before.pop(worker, None)
         for lane in list(self._pinned.get(worker, {}).values()):
             entries = lane.entries()
-            # First all of them leave, since an entry that came back beside its stale one would make that valid again.
+            # First all are removed, since an entry that returns beside its stale copy would make that valid again.
             for entry in entries:
                 self._left_lane(entry[3], lane, forget=True)
             for priority, _, ticket, job in entries:
@@ -244,11 +244,11 @@ class ReadyQueue:
         return limited_terms(terms_of(job), self._roster.limited_units)
 
     def waits_for(self, worker: WorkerRecord) -> bool:
-        """Whether jobs wait for this worker alone."""
+        """Whether jobs wait for only this worker."""
         return worker in self._pinned
 
     def lanes_for(self, worker: WorkerRecord, *, tags: bool) -> list[Lane]:
-        """The lanes of jobs that wait for a worker alone; with ``tags`` also lanes that may require its tags."""
+        """The lanes of jobs that wait for only this worker; with ``tags`` also lanes that may require its tags."""
         found = list(self._pinned.get(worker, {}).values())
         if tags:
             found += (lane for tag in (None, *worker._tags) for lane in self.indexes.with_tag(tag))
@@ -261,7 +261,7 @@ class ReadyQueue:
         self._startable.reopen(gate)
 
     def reopen(self, group: Group) -> None:
-        """Enter the lanes of a group again that may start jobs again."""
+        """Enter the lanes of a group again, after the group may start jobs again."""
         self._startable.reopen(group)
         for index, lane in self.indexes.closed.pop(group, ()):
             head = lane.head()
@@ -272,7 +272,7 @@ class ReadyQueue:
         self._round += 1
 
     def reopen_key(self, key: KeyRecord) -> None:
-        """Enter the jobs of a key again that may start jobs again."""
+        """Enter the jobs of a key again, after the key may start jobs again."""
         for lane in self._held.pop(key, ()):
             lane.reopen(key)
             self._note_head(lane)
@@ -290,7 +290,7 @@ class ReadyQueue:
             self._startable.note(lane, head[:3])
 
     def reopen_for(self, worker: WorkerRecord) -> None:
-        """Let a worker search again that may now run jobs of more units."""
+        """Let a worker search again, since it may now run jobs of more units."""
         self._nothing_before.pop(worker, None)
 
     def uses_any(self, units: Collection[str]) -> bool:
@@ -340,7 +340,7 @@ class ReadyQueue:
         else:
             lane = self._lanes.get(terms) or self._add_lane(terms)
         if not lane.size and self._roster.idle_count:
-            self._note_startable(self._open)  # up to now the queue may have been plain, when nothing is noted
+            self._note_startable(self._open)  # until now the queue may have been plain; then nothing is noted
         job = entry[3]
         job._lane = lane
         lane.push(entry)

@@ -1,12 +1,12 @@
 """The reservation of workers for groups.
 
-1. A group waits until it has got all its workers. From then on, a worker that it loses is replaced
+1. A group waits until it has got all its workers. After that, a worker that it loses is replaced
    as soon as another one is available.
-2. A group that waits for more workers than the pool can have gets none reserved, since that would
-   keep them from others for nothing. The group goes on waiting, as long as workers may be added.
-3. If nothing else happens by itself, workers that are reserved for waiting groups run jobs first,
+2. No workers are reserved for a group that waits for more workers than the pool can have, since that
+   would keep them from others to no purpose. The group goes on waiting, as long as workers can be added.
+3. If nothing else would happen, workers that are reserved for waiting groups run jobs first,
    since the groups may wait for these jobs indirectly. Then groups that can have all their places
-   get them, whichever came first. `Settling` handles this.
+   get them, even before groups that came earlier. `Settling` handles this.
 4. A place that is lent is not reserved, since the job that has lent it gets it back.
 """
 
@@ -78,7 +78,7 @@ class Reservations:
 
     @property
     def may_give_back(self) -> bool:
-        """Whether a group that was opened outside of the pool's jobs has workers, and so may release some."""
+        """Whether a group that was opened outside of the pool's jobs has workers, which it may release."""
         return self._kept_outside > 0
 
     def open(self, group: Group) -> None:
@@ -136,9 +136,10 @@ class Reservations:
         self._commands.append((TURNED_AWAY, group))
 
     def serve_whole(self) -> bool:
-        """Reserve idle workers for waiting groups that thereby get all of theirs; return whether there were any.
+        """Reserve idle workers for the waiting groups that can get all they lack; return whether there were any.
 
-        Called if nothing else happens by itself: otherwise groups that lack more would keep them from these forever.
+        Called if nothing else would happen: groups that lack more workers would otherwise keep these groups waiting
+        forever.
         """
         found = False
         for group in [group for group in self.waiting if group not in self._beyond]:
@@ -204,8 +205,8 @@ class Reservations:
     def lose(self, worker: WorkerRecord, most: float = 0) -> None:
         """Release the places of a worker that is about to leave the pool, or will have ``most`` places.
 
-        What runs there keeps its place. Where that leaves too few for all that is reserved, groups lose theirs, free
-        ones first.
+        The runs there keep their places. If too few places are left for the reservations, groups lose reserved places,
+        free ones first.
         """
         if worker._is_exclusive:
             group = worker._kind.group
@@ -260,5 +261,5 @@ class Reservations:
 
 
 def occupied_by_opener(group: Group) -> int:
-    """How many of the pool's staying workers a group can't get, since its opener occupies them."""
+    """How many workers that are not about to leave a group can't get, since its opener occupies them."""
     return int(group.opener is not None and not group.opener.worker._is_leaving)

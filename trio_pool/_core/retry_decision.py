@@ -66,7 +66,7 @@ class Drop(NamedTuple):
     """No further attempt, but no failure either: the job is discarded."""
 
     words: Words
-    # Seconds after which an engine in front of the pool brings the job again, or None for never.
+    # Seconds after which an engine in front of the pool submits the job again, or None for never.
     handed_back: float | None = None
 
 
@@ -91,7 +91,7 @@ class Verdict(NamedTuple):
 def control_of(error: Exception) -> Control | None:
     """Return the strongest control exception in ``error``, or None.
 
-    None if there is anything else in it: a group with an ordinary error is an ordinary failure.
+    Also return None if ``error`` contains anything else: a group with an ordinary error is an ordinary failure.
     """
     if not issubclass(type(error), _TELLING):  # as `is_a` does
         return None
@@ -127,12 +127,12 @@ def judge(
 ) -> Verdict:
     """Decide about ``job`` after an attempt that failed with ``error``.
 
-    This changes neither the job nor the clock. However, it calls the user's code: ``on_failure``,
+    This does not change the job or read the clock. However, it calls the user's code: ``on_failure``,
     ``retry_on``, ``delay``, and ``counts`` of a breaker.
     """
     try:
         control = control_of(error)
-    except BaseException as fault:  # a class of the program may define its own delay, which may fail
+    except BaseException as fault:  # a class of the program can define its own delay, which may fail
         return Verdict(_misjudged(fault, error, "what the function has raised"))
     if control is None and on_failure is not None:
         try:
@@ -147,7 +147,7 @@ def judge(
         return Verdict(_by_policy(job, error, policy, rng), is_failure=is_failure)
     try:
         return _as_told(job, error, control, policy, rng)
-    except BaseException as fault:  # a class of the program may define its own attributes, which may fail
+    except BaseException as fault:  # a class of the program can define its own attributes, which may fail
         return Verdict(_misjudged(fault, error, "what the function has raised"))
 
 

@@ -18,9 +18,9 @@ _LEAST_TO_COMPACT = 64
 class RunHeap(Generic[E]):
     """A heap beside a sorted run.
 
-    Most entries come in order, or in reverse order. These are in the run, which grows at both ends
-    and is very cheap to take from. Only entries in between go into the heap. No two entries may be
-    equal.
+    Most entries come in order, or in reverse order. These are in the run, which grows at both ends;
+    taking an entry from it is very cheap. Only entries in between go into the heap. No two entries may
+    be equal.
     """
 
     __slots__ = ("_heap", "_run")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Settling:
-    """Handles the consequences that events have marked. Each event ends with `settle`, without own follow-ups."""
+    """Handles the consequences that events have marked. Each event ends with a call of `settle` and does no more."""
 
     __slots__ = (
         "_accounts",
@@ -71,7 +71,7 @@ class Settling:
             self._accounts.look(now)
 
     def settle_if_needed(self, now: float) -> None:
-        """Call `settle` after an event that every job has and that rarely concerns others, only if needed."""
+        """Call `settle`, if it is needed at all, after an event that every job has and that rarely affects others."""
         state = self._state
         if (
             state.may_start
@@ -93,7 +93,7 @@ class Settling:
         return self.next_in_general(worker, now) if following is False else following
 
     def next_in_general(self, worker: WorkerRecord, now: float) -> Run | None:
-        """Do what `next_for` does, whatever is in use or has happened."""
+        """Do what `next_for` does, whatever features are in use and whatever else has happened."""
         state = self._state
         if self._lifecycle.news:
             self.follow_up(now)
@@ -201,7 +201,7 @@ class Settling:
             if autoscaler.is_hiring or autoscaler.is_patient or (is_limited and autoscaler.is_short):
                 return False
             if autoscaler.is_letting_go and not count[JobState.RUNNING]:
-                return False  # after the worker has left, another one may be opened for the waiting jobs
+                return False  # after the worker has left, another one can be opened for the waiting jobs
         return not self._state.roster.coming
 
     def _set_going(self, now: float) -> bool:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     # A place to look for jobs that can start.
     Source: TypeAlias = Lane | Index
     Entry: TypeAlias = tuple[Rank, int, Source]
-    # What may keep the jobs of a source from starting: their group; a unit, or a limit that all workers share; limits
-    # that some workers share, while all of these are closed; that none of the workers is idle for which the source is.
+    # What may keep the jobs of a source from starting: their group; a unit, or a limit that all workers share; several
+    # shared limits that are all closed; or a `Home`, if none of the workers that may serve the source is idle.
     Gate: TypeAlias = Group | str | Share | frozenset[Share] | Home | None
 
 # Below this length, stale entries are not worth removing.
@@ -27,19 +27,19 @@ _LEAST_TO_COMPACT = 64
 
 
 class Startable:
-    """The places to look for jobs that idle workers may run, the one with the next job to start first.
+    """The sources in which to look for jobs that idle workers may run, the one with the next job to start first.
 
-    A lane, or an index of lanes, is noted when it gets a job or a worker that may have been
-    missing. The search skips everything that has not changed.
+    A source is a lane or an index of lanes. It is noted when it gets a job or a worker that may have
+    been missing. The search skips every source that has not changed.
 
     Each source has one entry, on a shelf. The shelves are in the order of their first entries. There
     is one shelf for each gate, and one for none. A shelf whose gate is found closed leaves the order
     until the gate opens. A source that is found to wait at another gate moves to the shelf of that
-    one. So what waits at closed gates costs nothing, however much and however many they are.
+    gate. So sources at closed gates cost nothing, however many gates and sources there are.
 
-    A source for which no worker is found is refused. It is looked at again after it has been noted,
-    after one of the workers for which it is has become idle, or, if limits that workers share are
-    closed, as soon as one of these is open.
+    A source for which no worker is found is refused. It is looked at again after it has been noted
+    again, after one of the workers that may serve it has become idle, or, if limits that workers share
+    are closed, as soon as one of these opens.
     """
 
     # fmt: off
@@ -58,13 +58,13 @@ class Startable:
         self._order: list[tuple[Rank, int, Gate]] = []
         # For each gate in that order, the rank of its one valid entry there.
         self._placed: dict[Gate, Rank] = {}
-        # The entries that have been refused, by the workers for which they are; and the sources that may be among them.
+        # The refused entries, by the workers that may serve them; and the sources that may be among them.
         self._refusing: dict[Home, list[Entry]] = {}
         self._refused: dict[Source, None] = {}
-        # The gates that are several shared limits; there are few of these.
+        # The gates that consist of several shared limits; there are few of these.
         self._several: dict[frozenset[Share], None] = {}
         self._sequence = 0
-        # The number of changes of what is closed at the last look.
+        # The value of ``changes`` of the closed gates at the last look.
         self._changes = 0
 
     def note(self, source: Source, rank: Rank) -> None:
@@ -115,7 +115,7 @@ class Startable:
         if closed:
             gate = frozenset(closed)
             self._several[gate] = None
-            self._put(entry, gate)  # the same entry: the first of both ways back makes the other stale
+            self._put(entry, gate)  # in both places: the first return makes the other stale
 
     def reopen(self, gate: Gate) -> None:
         """Look again at what waits for a group, a unit or a shared limit that allows starts again."""
@@ -128,7 +128,7 @@ class Startable:
                     self.reopen(several)
 
     def look_again(self, home: Home) -> None:
-        """Look again at what is for some workers, one of which has become idle."""
+        """Look again at the sources for some workers, one of which has become idle."""
         refused = self._refusing.pop(home, None)
         shelf = self._shelves.get(home)
         if refused and not shelf:
@@ -141,7 +141,7 @@ class Startable:
             self._place(home, shelf[0][0])
 
     def note_changes(self) -> None:
-        """Look again at what all workers keep from starting, after one of them has come, or has lost a limit."""
+        """Look again at the sources behind gates closed on all workers, if a worker has joined or has lost a limit."""
         if self._changes != self._roster.closed.changes:
             self._changes = self._roster.closed.changes
             for gate in self._shelves:

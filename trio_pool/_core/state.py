@@ -1,4 +1,4 @@
-"""The whole state of the core, and the marks for what has not been followed up."""
+"""The whole state of the core, and the marks for consequences that have not been handled yet."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Growth(Protocol):
 
 
 class Ledger(Protocol):
-    """Keeps the levels of a pool's limits beyond the end of the pool.
+    """Keeps the levels of a pool's limits after the end of the pool.
 
     Its methods are called when a run draws from limits, when a key may become known, and when a worker
-    has joined. The last two lower levels; ``met`` returns the time if it has changed any.
+    has joined. In the last two cases it may lower levels; ``met`` returns the time if it has changed any.
     """
 
     def drew(self, run: Run) -> object: ...
@@ -80,7 +80,7 @@ class PoolState:
 
     Attributes:
       accounts: the times of the workers' places.
-      draining: whether no more jobs will come except from jobs, and no calls of resume().
+      draining: whether no more jobs will come, except from jobs, and no more calls of resume().
       cancelled: whether all jobs have been cancelled, and no more will come.
       paused: the paused workers.
       has_bounced: whether jobs have ever avoided workers that they have failed on.
@@ -91,8 +91,8 @@ class PoolState:
       may_start: whether a job may be able to start that couldn't at the last check.
       may_reserve: whether the reservations of workers may have to change.
       may_be_stuck: whether a wait may never end now.
-      special: whether the end or the start of a job may concern others, since the pool drains, grows by itself, has
-          limits of its own, reserves workers, is paused or rests. Otherwise most jobs can go straight.
+      special: whether the start or the end of a job may affect others, since the pool drains, is elastic, has limits
+          of its own, reserves workers, is paused or rests. Otherwise most jobs can take the straight way.
     """
 
     __slots__ = (
@@ -176,7 +176,7 @@ class PoolState:
         self.note_special()
 
     def note_special(self) -> None:
-        """Update `special` after one of the things has changed that it depends on."""
+        """Update `special` after something that it depends on has changed."""
         self.special = self.draining or self.growth is not None or self.limits.is_shared or self.reservations.has_groups
 
     @property
@@ -187,7 +187,7 @@ class PoolState:
 
     @property
     def has_reserved(self) -> bool:
-        """Whether workers are reserved for groups, or may be: then jobs prefer the workers of their own group."""
+        """Whether workers are or may be reserved for groups: then jobs prefer the workers of their own group."""
         return self.reservations.kept > 0 or bool(self.reservations.waiting)
 
     def note_hold(self) -> None:
@@ -197,19 +197,19 @@ class PoolState:
         self.may_start = True
 
     def note_relied_on(self) -> None:
-        """Record that one more worker is available: a bounced job has to try it, even if a waiting job holds it."""
+        """Record that one more worker is available: a bounced job must try it, even while a waiting job holds it."""
         if self.has_bounced:
             self.may_be_stuck = True
 
     def reopen_key(self, key: KeyRecord) -> None:
-        """Let the jobs of a key be found again that may start jobs again."""
+        """Let the jobs of a key be found again, since the key may start jobs again."""
         assert self.keys is not None
         self.keys.reopened(key)
         self.queue.reopen_key(key)
         self.waiting_line.by_taker.reopen_key(key)
 
     def reopen_gate(self, gate: str | Share) -> None:
-        """Let the jobs be found again that wait for a unit or a shared limit, which allows starts again."""
+        """Let the jobs that wait for a unit or a shared limit be found again, since it allows starts again."""
         for queue in (self.queue, self.waiting_line.by_taker):
             queue.reopen_gate(gate)
         if self.queue.demand is not None:

@@ -1,7 +1,7 @@
-"""The straight way of the most frequent events, without the questions about features that are not in use.
+"""The straight way: a shortcut for the most frequent events, without checks for features that are not in use.
 
-Each method does what the general way would do, and leaves everything else to it. The tests run the same programs with
-and without the straight way and compare the results.
+Each method does what the general way would do, and leaves all other cases to the general way. The tests run the same
+programs with and without the straight way and compare the results.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class StraightWay:
             if history is not None:
                 if len(history) == FIRST_START:
                     job._history = (*history, "succeeded", now)
-                else:  # it may be full, also without a counted attempt
+                else:  # the history may be full, even without a counted attempt
                     job._history = longer(history, SUCCEEDED, now)
             count = self._count
             count[RUNNING] -= 1

@@ -34,12 +34,12 @@ class Outlet(Protocol):
 class StreamWindow(abc.ABC, Generic[C]):
     """Which jobs of a stream count, which are set aside, and which can be read.
 
-    Jobs that back off are set aside, and so are ended jobs that wait for their turn: neither gives
-    a worker anything to do, nor the reader anything to read. All other jobs count.
+    Jobs that back off are set aside, and so are ended jobs that wait for their turn: they give neither
+    a worker anything to do nor the reader anything to read. All other jobs count.
 
-    If jobs are kept back after their ends, such as until their results are on a disk, then others
-    stand in the window for them, its *entries*; without that, the jobs themselves are the entries.
-    Those that are kept back are set aside too.
+    The window holds *entries*. Usually these are the jobs themselves. But if jobs are kept back after
+    their ends, for example until their results are on disk, other objects represent the jobs in the
+    window. Entries that are kept back are set aside too.
 
     Arguments:
       roster: the pool's workers.
@@ -53,7 +53,7 @@ class StreamWindow(abc.ABC, Generic[C]):
       pending: the entries that can't be read yet.
       unread: how many jobs can be read and have not been.
       ended: receives the jobs that end, if they are kept back; None if they can be read at once.
-      dump: called with the result within the attempt, and returns what is kept as the result; None
+      dump: called with the result during the attempt, and returns what is kept as the result; None
           to keep the result.
       is_wanted: whether something waits for room.
       held_by: the job that holds up other jobs that have ended, once that is known.
@@ -115,8 +115,8 @@ class StreamWindow(abc.ABC, Generic[C]):
         """Return how many more jobs may be taken; zero or less for none.
 
         Arguments:
-          if_held: calculate this as if the jobs that have ended too early kept waiting for their
-              turn.
+          if_held: calculate the room as if the jobs that have ended too early were to go on
+              waiting for their turn.
         """
         limit = self._buffer
         if limit is None:
@@ -149,7 +149,7 @@ class StreamWindow(abc.ABC, Generic[C]):
             self._note_news()
 
     def keep_back(self) -> None:
-        """Record that an entry is kept back that has no job here, or none any more."""
+        """Record that an entry without a job, or whose job has ended, is kept back."""
         self._kept_back += 1
 
     def run_again(self) -> None:
@@ -157,7 +157,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         self._kept_back -= 1
 
     def release(self, entry: Any) -> None:
-        """Let an entry be read that was kept back."""
+        """Let an entry that was kept back be read."""
         self._kept_back -= 1
         entry._window = None
         self._end(entry)
@@ -187,7 +187,7 @@ class StreamWindow(abc.ABC, Generic[C]):
         self._close_if_last()
 
     def cut_off(self) -> None:
-        """Let nothing more be read than what can be read now."""
+        """Let nothing be read beyond what can be read now."""
         self._outlet.close()
 
     def _hand_out(self, entry: Any) -> None:
@@ -207,7 +207,7 @@ class StreamWindow(abc.ABC, Generic[C]):
 
     @abc.abstractmethod
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """The jobs one of which must end before any can be read; ``more`` if more jobs may come first."""
+        """The jobs of which one must end before any can be read; ``more``: whether more jobs may come and end first."""
 
     @abc.abstractmethod
     def drop(self, entry: Any) -> None:

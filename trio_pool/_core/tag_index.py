@@ -1,9 +1,9 @@
-"""An index of workers by their tags, which finds the workers for a job without looking at others.
+"""An index of workers by their tags, which finds the workers for a job without searching all of them.
 
 Workers with the same tags that are reserved for the same group, or for none, are of one kind. A
 `TagIndex` holds the kinds that are reserved for one group, or for none. A `Fit` holds the kinds
 that have a set of required tags, and is updated when kinds are added or removed. A fit with many
-kinds also stores sums over them: the number of their workers, and which of these are idle.
+kinds also stores totals over them: the number of their workers, and which of these are idle.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[frozenset[str], Group | None]"
 Units: TypeAlias = "frozenset[str]"
-# What may keep a worker from a job: the units that its own limits have closed, and the limits that it shares.
+# What may keep a worker from starting a job: the units that its own limits have closed, and the limits that it shares.
 Gates: TypeAlias = "frozenset[object]"
 
 OPEN: Gates = frozenset()
 
-# The share of the worker's places that is taken, the attempts under way on an unbounded worker, and a number that grows
-# with each start and end.
+# The fraction of the worker's places that is taken, the number of attempts that run if its places have no bound, and a
+# number that grows with each start and end.
 Rank: TypeAlias = "tuple[float, int, int]"
 
 # The rank of a free worker, a number that breaks ties, the worker, and the kind in which it is free.
@@ -36,7 +36,7 @@ Entry: TypeAlias = "tuple[Rank, int, WorkerRecord, WorkerKind]"
 # Up to this number, the kinds of a fit are searched one by one, and idle workers are sorted.
 FEW = 8
 
-# How many fits more than kinds are kept.
+# How many fits are kept, in addition to the number of kinds.
 _SPARE = 1_000
 
 # Below this length, stale entries are not worth removing.
@@ -48,7 +48,7 @@ class Family:
 
     Attributes:
       key: the tags and the group.
-      kinds: the kinds by their gates. One without workers stays, since units close and open all the time.
+      kinds: the kinds by their gates. A kind without workers is kept, since units close and open all the time.
     """
 
     __slots__ = ("key", "kinds")
@@ -62,7 +62,7 @@ class Family:
         return any(kind.members for kind in self.kinds.values())
 
     def has_idle(self, closed: Gates) -> bool:
-        """Whether any of the workers is idle, or may be since places are free, that these gates don't close."""
+        """Whether any worker without these gates is idle, or may be, since it has free places."""
         return any((kind.idle or kind.kept) and kind.closed.isdisjoint(closed) for kind in self.kinds.values())
 
 
@@ -88,16 +88,16 @@ class WorkerKind:
         self.group: Group | None = self.key[1]
         self.members: int = 0
         self.available: int = 0
-        # Whether there are, or have been, workers with several places, whose order is not the one below.
+        # Whether there are, or have been, workers with several places, which ``idle`` doesn't keep in order.
         self.has_places: bool = False
-        # Whether a worker has been put back before many that were idle already: then the order isn't the one below.
+        # Whether a worker has been put back before many idle ones, so that ``idle`` isn't in the order of its numbers.
         self.is_mixed: bool = False
         # The free workers, in the order in which they last started or ended a run, each with an increasing number.
         self.idle: dict[WorkerRecord, int] = {}
-        # Those with several places of which a free one is reserved for the group. They are not in ``idle``, so that
-        # what happens on a worker is not noted for each group that has places of it: see `FreePlaces`.
+        # The workers with several places of which a free one is reserved for the group. They are not in ``idle``, so
+        # that a change of a worker need not be noted for each group with places of it: see `FreePlaces`.
         self.kept: dict[WorkerRecord, None] = {}
-        # The wide fits that contain this kind; they store sums over their kinds.
+        # The wide fits that contain this kind; they store totals over their kinds.
         self.wide: dict[Fit, None] = {}
 
     @property
@@ -142,7 +142,7 @@ class WorkerKind:
             fit.keep(worker)
 
     def unkeep(self, worker: WorkerRecord) -> bool:
-        """Record that no free place of a worker is reserved for the group any more; return whether one was."""
+        """Record that no free place of a worker is reserved for the group any longer; return whether one was."""
         if worker not in self.kept:
             return False
         del self.kept[worker]
@@ -170,7 +170,7 @@ class Fit:
     # fmt: on
 
     def __init__(self, requires: frozenset[str], pick: Pick, places: FreePlaces | None = None) -> None:
-        # Of workers with several places; None for kinds that are reserved for no group. And what of it is in the heap.
+        # The free workers with several places, or None for kinds that no group has reserved; and the last change read.
         self._places = places
         self._seen = 0
         self.requires: frozenset[str] = requires
@@ -180,7 +180,7 @@ class Fit:
         self.available: int = 0
         self._pick: Pick = pick
         # If wide, a heap of the idle workers, the preferred one first. Workers that are no longer
-        # idle are dropped when they are reached.
+        # idle are removed when they are reached.
         self._idle: list[Entry] = []
         self._sequence = 0
         # With random picks, a list of all idle workers instead, and each worker's position in the
@@ -197,14 +197,14 @@ class Fit:
             self.widen()
 
     def widen(self) -> None:
-        """Store sums over the kinds, and their free workers in order."""
+        """Store totals over the kinds, and their free workers in order."""
         if not self.is_wide:
             self.is_wide = True
             for each in self.kinds:
                 self._widen(each)
 
     def narrow(self) -> None:
-        """Search the kinds one by one again, if they are few and in order."""
+        """Go back to searching the kinds one by one, if they are few and in order."""
         if len(self.kinds) <= FEW and self._pick != "random" and all(kind.is_in_order for kind in self.kinds):
             self.is_wide = False
             self.members = self.available = 0
@@ -318,7 +318,7 @@ class Fit:
 
 
 class TagIndex:
-    """The kinds of workers that are reserved for one group, or for none: then without ``places``."""
+    """The kinds of workers that are reserved for one group, or for none; ``places`` is given only for a group."""
 
     __slots__ = ("_by_tag", "_fits", "_fits_by_tag", "_pick", "_places", "by_tags")
 
@@ -367,7 +367,7 @@ class TagIndex:
         return fit
 
     def widen(self, kind: WorkerKind) -> None:
-        """Let the fits that contain a kind do without its order."""
+        """Widen the fits that contain a kind, since they can't rely on its order."""
         for fit in list(self._fits_of(kind)):
             fit.widen()
 
@@ -391,7 +391,7 @@ def a_tag_of(requires: frozenset[str]) -> str | None:
 
 
 def rank_of(worker: WorkerRecord, number: int, pick: Pick) -> Rank:
-    """The place of a free worker in the order of preference."""
+    """The rank of a free worker in the order of preference."""
     if pick == "last_used":
         return 0.0, 0, -number
     most, running = worker._max_running, len(worker._runs)

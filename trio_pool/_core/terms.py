@@ -28,7 +28,7 @@ def terms_of(job: JobRecord) -> Terms:
 
 
 def limited_terms(terms: Terms, limited: set[str]) -> Terms:
-    """Return the terms without the units that have no limit, so that jobs that differ in these alone are equal."""
+    """Return the terms without the units that have no limit, so that jobs that differ only in these have the same."""
     if terms.units <= limited:
         return terms
     terms = terms._replace(units=terms.units & limited)

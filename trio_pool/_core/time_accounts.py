@@ -1,10 +1,10 @@
-"""What the places of workers spend their time on, and what keeps the pool as a whole from starting more.
+"""How the places of workers spend their time, and what keeps the pool as a whole from starting more.
 
 1. A worker's own causes are booked when they change, or when one of its places is taken or becomes
-   free while a cause applies. Time without any cause is what remains, so it needs no booking, and
-   nothing is done on the straight way of a job.
-2. The causes that concern the whole pool are clocks, of which one runs at a time. A worker reads
-   them when its own state changes; their changes cost the same for any number of workers.
+   free while a cause applies. Time without any cause is the remainder, so it needs no booking, and
+   the straight way of a job books nothing.
+2. The causes that affect the whole pool are clocks, of which at most one runs at a time. A worker reads
+   them when its own state changes. So a change of the clocks costs the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TimeAccounts:
       line: the submitters that wait for a place in the queue.
 
     Attributes:
-      touched: the workers whose accounts have to be looked at before the event ends.
+      touched: the workers whose accounts must be updated before the event ends.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class TimeAccounts:
         roster.note_time = self.note
 
     def look(self, now: float) -> None:
-        """Book what has changed in an event, and find out what now keeps the pool as a whole from starting more."""
+        """Book the changes of an event, and determine what now keeps the pool as a whole from starting more."""
         while self.touched:
             self.note(self.touched.popitem()[0], now)
         limits, count, lifecycle = self._limits, self._count, self._lifecycle
@@ -108,7 +108,7 @@ class TimeAccounts:
             self._roster.reading = Reading(cause, now, tuple(reading.at(now)))
 
     def note(self, worker: WorkerRecord, now: float) -> None:
-        """Book a worker's time until now, and find out what its places do from now on."""
+        """Book a worker's time until now, and determine what its places do from now on."""
         account = worker._account
         account.book(now, self._roster.reading, account.booked)
         account.place_seconds += account.places * (now - account.places_since)
@@ -186,14 +186,14 @@ def own_cause(worker: WorkerRecord) -> int:
     """What holds a worker itself back, or `IDLE` for nothing."""
     holds = worker._holds
     if holds:
-        return min([_OWN[hold] for hold in holds])  # causes are numbered in the order in which they count
+        return min([_OWN[hold] for hold in holds])  # causes are numbered in their order of precedence
     closed, limits = worker._closed, worker._limits
     shared = 0 if limits is None else len(limits.meters.apart)  # the others are units
     return causes.RATE_LIMIT if len(closed) > shared else IDLE
 
 
 def _busy_seconds(worker: WorkerRecord, now: float) -> float:
-    """The durations of a worker's attempts added up, without a look at each that is under way."""
+    """The total duration of a worker's attempts, calculated without iterating over the running ones."""
     if worker._is_exclusive:
         return worker._busy_seconds + sum([now - run.since for run in tuple(worker._runs)])
     running, since = worker._under_way

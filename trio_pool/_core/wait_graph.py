@@ -1,12 +1,12 @@
 """The wait-for graph: what must happen before the waits of running jobs can end, and what never will.
 
 A waiting job that holds a worker keeps other jobs from the worker. If the job that it waits for
-needs that worker, or waits for it in turn, nothing would ever happen again. The same is true for a
+needs that worker, or itself waits for the waiting job, neither can ever go on. The same is true for a
 worker that is about to leave or whose resource is broken. Such a worker can't go on before the jobs
-that have lent it get it back, so these jobs hold it too.
+that have lent it have got it back, so these jobs hold it too.
 
-An attempt that runs on several workers ends on all of them once one of its runs has got through. As
-long as one of these runs doesn't wait, or one more may be started, that run may get through.
+An attempt that runs on several workers ends on all of them once one of its runs ends by itself. As
+long as one of these runs doesn't wait, or one more may be started, that run may end by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class WaitGraph:
-    """Calculates what jobs, waits and workers need of each other."""
+    """Calculates what jobs, waits and workers need from each other."""
 
     __slots__ = ("_as_if_lent", "_hedging", "_reservations", "_roster", "_state", "_waits")
 
@@ -138,7 +138,7 @@ class WaitGraph:
     def _of_through(self, run: Run) -> list[Need]:
         needs: list[Need] = [(1, [wait]) for wait in self._waits.get(run, ())]
         if run.is_lent and run.wait is None and not run.is_forfeited:
-            needs += self._of_place(run)  # sooner or later
+            needs += self._of_place(run)  # the job needs its place back sooner or later
         return needs
 
     def _of_place(self, run: Run) -> list[Need]:
@@ -147,11 +147,11 @@ class WaitGraph:
         return [(int(1 - free), releases)] if free < 1 else []
 
     def _places(self, worker: WorkerRecord, gate: Group | None, *, reserves: bool = False) -> tuple[float, list[Node]]:
-        """How many places a worker has for a group beside the runs that wait, and what must happen for one more each.
+        """How many places a worker has for a group besides those of waiting runs, and the nodes that free one each.
 
         Arguments:
           gate: the group, which may also use its own reserved places.
-          reserves: whether the places are to be reserved for the group, in addition to those.
+          reserves: whether the places are to be reserved for the group, in addition to those it has.
         """
         if reserves:  # no place that is lent is reserved, since the run that has lent it gets it back
             holding = [run for run in (*worker._runs, *worker._lent) if run.is_lent or run in self._waits]
@@ -174,7 +174,7 @@ class WaitGraph:
         return free - len(holding), [*releases, *holding]
 
     def _of_block(self, group: Group | None) -> list[Need]:
-        """Return what must happen before a group ends, as far as it is known: the waits of its block."""
+        """Return what is known to be needed before a group ends: the waits of its block."""
         if group is None or group.opener is None:
             return []
         # If another task of the opener waits, that wait may end when the group does.
@@ -220,12 +220,12 @@ class WaitGraph:
             return 0, []
         if missing <= len(held):
             return int(missing), held
-        # If the opener itself holds the place that is missing, that can't be had. If even that is not enough, more
+        # If the opener itself holds the missing place, the group can't get it. If even that place is not enough, more
         # workers must be added, which is possible.
         return (1, [cast("Run", group.opener)]) if missing == len(held) + 1 else (0, [])
 
     def _vacancies(self, group: Group, worker: WorkerRecord) -> list[Node]:
-        """The places of a worker with several that a group may get."""
+        """The vacancies of a worker with several places that a group may get."""
         is_own = group.opener is not None and group.opener.worker is worker
         most = worker._max_running - worker._kept.get(group, 0) - is_own
         return [
@@ -243,7 +243,7 @@ class WaitGraph:
         limits = worker._limits
         is_worn = limits is not None and limits.is_worn() and not worker._lent and not worker._is_exclusive
         if is_worn and any(run in self._as_if_lent for run in worker._runs):
-            is_worn = False  # a lent worker serves on
+            is_worn = False  # a lent worker is still used
         has_to_leave = vacancy.wholly or worker._is_leaving
         wholly = has_to_leave or is_worn or Hold.REOPENING in worker._holds
         if wholly:
@@ -268,10 +268,10 @@ class WaitGraph:
         return other is not None and other is not group and other not in self._reservations.waiting
 
     def _of_worker(self, terms: Terms) -> list[Need]:
-        """Return what must happen before a worker takes such a job; nothing if waiting jobs don't hold all of them.
+        """Return what must happen before a worker takes such a job; nothing unless waiting jobs hold all its workers.
 
-        If all eligible workers are leaving, they must leave first: then no worker may run the job,
-        which ends it.
+        If all eligible workers are leaving, they must leave first: after that no worker may run the job,
+        and the job ends.
         """
         roster, growth = self._roster, self._state.growth
         if not roster.count(terms) or (growth is not None and growth.could_open(terms)):
@@ -299,7 +299,7 @@ class WaitGraph:
         return needs
 
     def _elastic_leaving(self) -> list[Vacancy]:
-        """The leaving workers that may be replaced after they have left."""
+        """The leaving workers that can be replaced after they have left."""
         leaving = (worker for worker in self._roster.by_id.values() if worker._elastic and worker._is_leaving)
         return [Vacancy(worker, wholly=True) for worker in leaving]
 
@@ -322,7 +322,7 @@ class WaitGraph:
         return takers
 
     def _of_room(self, job: JobRecord, terms: Terms) -> list[Need]:
-        """Return how many waiting runs must end, in pool, group and key, before there is room for a job."""
+        """Return how many waiting runs of the pool, the group and the key must end before there is room for a job."""
         needs = self._of_room_among(self._state.limits.max_running, self._holders())
         gate = terms.gate
         if gate is not None:
@@ -332,7 +332,7 @@ class WaitGraph:
         return needs if key is None else needs + self._of_key(key)
 
     def full_keys(self, nodes: Iterable[Node]) -> list[KeyRecord]:
-        """The keys of waiting jobs among these nodes whose bounds waiting runs use up."""
+        """The keys of the waiting jobs among these nodes that waiting runs have filled up to their bounds."""
         jobs = (node for node in nodes if isinstance(node, JobRecord) and node._state is not JobState.RUNNING)
         keys = dict.fromkeys(job._key for job in jobs if job._key is not None)
         return [key for key in keys if self._of_key(key)]

@@ -1,4 +1,4 @@
-"""What jobs, waits and workers need of each other, beside the ends of jobs, runs and waits."""
+"""What jobs, waits and workers need from each other, besides the ends of jobs, runs and waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .race import Race
     from .waits import Wait
 
-    # What others may need: the end of a job, of a run or of a wait, a free worker or place, or one more
+    # What others may need: the end of a job, of a run or of a wait; a free worker or place; or one more
     # run of an attempt.
     Node: TypeAlias = "JobRecord | Run | Through | Wait | Vacancy | Release | Emptied | Race"
     # How many of these nodes are needed, and the nodes.
@@ -25,7 +25,7 @@ class Through(NamedTuple):
 
 
 class Vacancy(NamedTuple):
-    """A worker that may start something, or has so many free places for a group.
+    """A worker that can start something, or that has a number of free places for a group.
 
     Attributes:
       worker: the worker.
@@ -46,7 +46,7 @@ class Release(NamedTuple):
     """A place that comes free.
 
     Attributes:
-      runs: the runs of which some must end.
+      runs: the runs, some of which must end.
       ends: how many of them.
       given_back: the group that must end, for which the place is reserved.
     """
@@ -57,6 +57,6 @@ class Release(NamedTuple):
 
 
 class Emptied(NamedTuple):
-    """A worker on whose places nothing runs."""
+    """A worker on which nothing runs."""
 
     worker: WorkerRecord

@@ -1,4 +1,4 @@
-"""The waits of running jobs, and how many runs have a wait that has not been fulfilled."""
+"""The waits of running jobs, and the number of runs with a wait that has not been fulfilled."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Wait:
 
 
 class Waits:
-    """Counts the waiting runs, updated by events, so that no count has to look at all waits.
+    """Counts the waiting runs. Events update the count, so that it never has to go through all waits.
 
     Each wait is registered with one cause, the first unfulfilled one, and is checked again only
     when this cause has come. If one of a stream's jobs is enough, the wait is registered with the
@@ -159,7 +159,7 @@ class Waits:
             self.look_at(wait)
 
     def is_waiting(self, run: Run) -> bool:
-        """Whether any task of a running job waits, in this run."""
+        """Whether any task of a running job waits in this run."""
         return run in self.by_run
 
     def outlasted(self, run: Run) -> None:
@@ -174,7 +174,7 @@ class Waits:
             self.look_at(wait)
 
     def note(self, cause: Cause) -> None:
-        """Record that a cause has come, as far as the waits are concerned."""
+        """Record that the cause of some waits has come, if any waits are registered with it."""
         if cause in self.watched:
             self._changed[cause] = None
 

@@ -135,7 +135,7 @@ class WorkerEvents:
             self._state.availability.end_quarantine(worker)
             self._dispatcher.note(worker, now)
             if worker._available and worker._has_room and not self._state.roster.is_idle(worker):
-                self._dispatcher.rest_idle(worker, now)  # a probe had the worker for itself
+                self._dispatcher.rest_idle(worker, now)  # while a probe ran, nothing else could start on the worker
                 self._state.look_again()
             self._settling.settle(now)
 
@@ -155,7 +155,7 @@ class WorkerEvents:
         self._settling.settle(now)
 
     def begin_check(self, worker: WorkerRecord, now: float) -> bool:
-        """Begin the check of a worker, unless it is not idle any more; return whether it begins."""
+        """Begin the check of a worker if it is still idle; return whether the check begins."""
         self._settling.advance(now)
         state = self._state
         if not state.health.is_due(worker, now, state.limits.hold):
@@ -215,7 +215,7 @@ class WorkerEvents:
         state.health.left(worker)
         state.reservations.lose(worker)
         for run in [run for run in state.evicted if run.worker is worker]:
-            del state.evicted[run]  # it has not been cut short after all
+            del state.evicted[run]  # the run has not been cut short after all
         state.accounts.left(worker, now)
         is_last = state.roster.leave(worker)
         if self._autoscaler is not None:

@@ -1,4 +1,4 @@
-"""The index of the workers: which are in the pool, which are idle, and which may run a job."""
+"""The index of workers: which are in the pool, which are idle, and which may run a job."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class WorkerIndex:
     """All workers of the pool that have not left, by their tags and by the group that they are reserved for.
 
-    Invariant: a worker is in its kind's ``idle`` exactly if it is available, runs nothing and found
-    nothing to run.
+    Invariant: a worker is in its kind's ``idle`` if, and only if, it is available, runs nothing and
+    has found nothing to run.
     """
 
     # fmt: off
@@ -46,26 +46,26 @@ class WorkerIndex:
         self.places: PlaceCount = PlaceCount()
         # How many workers are about to leave.
         self.leaving: int = 0
-        # How many workers can't start anything now, but may later without any action by the
-        # program.
+        # How many workers can't start anything now, but may do so later without any action of
+        # the program.
         self.coming: int = 0
         self.kinds: Kinds = Kinds(pick)
         self.note_run: Final = self.kinds.note_run
-        # What limits keep from starting now.
+        # The units and shared limits that allow no start now.
         self.closed: ClosedGates = ClosedGates()
         # The units that have, or have had, a limit anywhere.
         self.limited_units: set[str] = set()
         # Idle workers that have not been checked against the waiting jobs.
         self.fresh: dict[WorkerRecord, None] = {}
-        # For the accounts of time: the last reading of the pool's clocks, the workers whose accounts have to be looked
-        # at before the event ends, and what looks at one.
+        # For the accounts of time: the last reading of the pool's clocks, the workers whose accounts must be updated
+        # before the event ends, and the function that updates one.
         self.reading: Reading = FIRST_READING
         self.touched: dict[WorkerRecord, None] = {}
         self.note_time: Callable[[WorkerRecord, float], object]
         self._sequence = 0
-        # Of the workers that are being checked, and of those that reopen since.
+        # The earlier numbers in the order of workers that are being checked, or that have reopened since.
         self._numbers: dict[WorkerRecord, int] = {}
-        # The sum over the kinds, since every job needs it.
+        # The number of idle workers of all kinds, stored since every job needs it.
         self.idle_count: int = 0
         # Called when a worker becomes idle, and when it no longer is.
         self.on_parked: Callable[[WorkerRecord, float], object] | None = None
@@ -115,7 +115,7 @@ class WorkerIndex:
             self.change_kept(worker, group, 1)  # the group keeps the one place that it had
 
     def _change(self, worker: WorkerRecord, change: Callable[[], None]) -> None:
-        """Change the places of a worker or what is reserved of them; it stays where it is in the order."""
+        """Change the places of a worker, or their reservations, without changing its position in the order."""
         self.touched[worker] = None
         number = self._take_out(worker)
         change()
@@ -123,7 +123,7 @@ class WorkerIndex:
             self.fresh[worker] = None
 
     def _put_in(self, worker: WorkerRecord, number: int) -> bool:
-        """Enter a worker where it is free, with its place in the order; return whether it is."""
+        """Enter a worker wherever it is free, with its number in the order; return whether it is free."""
         if worker._is_exclusive:
             self.kinds.put_back(worker, worker._kind, number)
         elif not self.kinds.free_places(worker, number):
@@ -132,7 +132,7 @@ class WorkerIndex:
         return True
 
     def _take_out(self, worker: WorkerRecord) -> int | None:
-        """Undo `_put_in`; return the worker's place in the order, if it was free."""
+        """Undo `_put_in`; return the worker's number in the order, if it was free."""
         number = self.kinds.take_out(worker)
         self.idle_count -= number is not None
         return number
@@ -171,12 +171,12 @@ class WorkerIndex:
             self.unpark(worker)
 
     def count_as_available(self, worker: WorkerRecord, counts: bool) -> None:
-        """Record whether an available worker counts as such: not while it is lent."""
+        """Record whether an available worker counts as available: it doesn't while it is lent."""
         if worker._available:
             self.kinds.add_available(worker, 1 if counts else -1)
 
     def look_at(self, worker: WorkerRecord) -> None:
-        """Let a worker be fresh again, if it is idle."""
+        """Mark a worker as fresh again, if it is idle."""
         if self.is_idle(worker):
             self.fresh[worker] = None
 
@@ -217,7 +217,7 @@ class WorkerIndex:
             self.on_parked(worker, now)
 
     def keep_number(self, worker: WorkerRecord) -> None:
-        """Let an idle worker have its turn as before when it is idle again, since it runs nothing meanwhile."""
+        """Keep an idle worker's position for when it is idle again, since it runs nothing in the meantime."""
         number = self.kinds.number_of(worker)
         if number is not None:
             self._numbers[worker] = number
@@ -248,7 +248,7 @@ class WorkerIndex:
             self.on_unparked(worker)
 
     def sort_idle(self, now: float) -> None:
-        """Let the idle workers come in the order of their ids, as none has run anything yet."""
+        """Sort the idle workers by their ids, since none has run anything yet."""
         idle = sorted(self.idle(), key=lambda worker: worker._id)
         for worker in idle:
             self.unpark(worker)
@@ -256,7 +256,7 @@ class WorkerIndex:
             self.park(worker, now)
 
     def take_idle(self) -> WorkerRecord:
-        """Choose one of the idle workers, none of which is reserved, for a job without terms; it is no longer idle."""
+        """Choose an idle worker for a job without terms, and mark it as busy; none of the idle workers is reserved."""
         only = self.kinds.only
         if only is None or only.wide:
             worker = self.choose(ANYONE)
@@ -333,12 +333,12 @@ class WorkerIndex:
         failed = sum(1 for other in terms.failed if is_relied_on(other, terms))
         if failed < available:
             return worker not in terms.failed
-        # The job failed on all available workers: a new round begins. The last one is left out if
-        # others are available; it counts itself only while it is not lent.
+        # The job has failed on all available workers: a new round begins. The last worker is left out
+        # if others are available. It counts as available itself only while it is not lent.
         return worker is not terms.last or available == (0 if worker._lent else 1)
 
     def is_avoided(self, terms: Terms, worker: WorkerRecord) -> bool:
-        """Whether an eligible worker won't get such a job, whatever its own state, as long as others are available."""
+        """Whether such a job avoids an eligible worker, whatever its own state, as long as others are available."""
         if worker not in terms.failed or not may_serve(worker, terms):
             return False
         others = self.kinds.available(terms) - is_relied_on(worker, terms)
@@ -350,7 +350,7 @@ class WorkerIndex:
         if not self.idle_count:
             return None
         if terms is ANYONE and self.kinds.only is not None and not but:
-            # The short path for the most common pools, with the same result.
+            # A shorter path for the most common pools, with the same result.
             return next(self._in_order(self.kinds.only.idle))
         if (terms.gate is not None or terms.units) and self.is_closed(terms):
             return None
@@ -366,13 +366,13 @@ class WorkerIndex:
         # The reserved places of the group go first, since the others are available to all jobs.
         own: WorkerRecord | None = None
         if gate is not None and gate in self.kinds.by_group:
-            # What holds a worker with several places back is not noted for each group.
+            # The holds of a worker with several places are not recorded for each group.
             is_free = partial(self._is_idle_and, may_take) if self._pick == "random" else may_take
             own = self._choose_of(self.kinds.fits_for(requires, gate, gates), is_free)
         return self._choose_of(self.kinds.fits_for(requires, None, gates), may_take) if own is None else own
 
     def is_closed(self, terms: Terms) -> bool:
-        """Whether such jobs may not start now, on whatever worker."""
+        """Whether such jobs may not start now on any worker."""
         if terms.gate is not None and terms.gate.is_full:
             return True
         return bool(terms.units) and not self.closed.units.isdisjoint(terms.units)

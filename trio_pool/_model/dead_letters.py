@@ -37,8 +37,8 @@ class DeadLetters(Handle):
         self._check_caller = check_caller
         self._jobs: dict[int, Job[Any]] = {}
         self._dropped = 0
-        # How many of the dropped jobs nobody has dealt with. A program that has a handle may still
-        # do so.
+        # How many dropped jobs have not been dealt with. A program that has a handle can still deal
+        # with such a job.
         self._dropped_open = 0
 
     @property
@@ -131,7 +131,7 @@ class DeadLetters(Handle):
                 self._dropped_open -= 1
 
     def _open(self) -> list[Job[Any]]:
-        """The jobs that nobody has dealt with."""
+        """The jobs that have not been dealt with."""
         return [job for job in self._jobs.values() if not job._dealt_with]
 
 

@@ -95,7 +95,7 @@ class JobFailedError(_ErrorOfJob):
 
     @classmethod
     def _of_words(cls, text: str, notes: list[str]) -> JobFailedError:
-        """Make the error of a job of another process, of which there are only words."""
+        """Make the error for a job of another process from its text and notes."""
         error = cls.__new__(cls, text)
         error.__setstate__({"args": (text,), "job": None, "_text": text, "_notes": notes})
         return error

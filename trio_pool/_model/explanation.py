@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .statistics import PoolStatistics
 
-# For each cause: what it is called as the bottleneck, how its line begins, and what to change.
+# For each cause: its name as the bottleneck, the beginning of its line, and the advice.
 _WORDS = {
     "running": ("the number of places", "ran attempts", "more workers, or a higher max_running of their resources"),
     "opening": (
@@ -46,7 +46,7 @@ _WORDS = {
     "idle": ("", "had nothing to run", "more jobs at once: a larger buffer, fewer dependencies, tags of more workers"),
 }
 
-# The causes of single workers, for which the explanation names the workers with most of it.
+# The causes that affect single workers; the explanation names the workers that each affects most.
 _OWN = frozenset({"opening", "checking", "quarantined", "resting", "paused", "rate_limit"})
 
 # Those under which some places may run while others are held back.
@@ -117,7 +117,7 @@ def explain(statistics: PoolStatistics) -> str:
 
 
 def _named(cause: str, statistics: PoolStatistics) -> str:
-    """The workers with most of a cause."""
+    """The workers that a cause affects most."""
     seconds = {worker: worker.time.get(cause, 0.0) for worker in statistics.workers}
     most = sorted((worker for worker in seconds if seconds[worker] > 0), key=lambda worker: -seconds[worker])
     names = [f"{one_line(worker.name, 40)} {_number(seconds[worker])} s" for worker in most[:_MOST_NAMED]]

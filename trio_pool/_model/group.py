@@ -27,20 +27,20 @@ class GroupRecord(Generic[J, W]):
 
     Attributes:
       handle: the group that users hold.
-      is_gate: whether the group needs a queue of its own, because it limits its jobs or reserves
-          places.
+      is_gate: whether the group's jobs are queued apart from others, because the group limits its jobs or
+          reserves places.
       opener: the run of a job that occupies a place, or has lent it, while the job waits for the
           group's jobs; None if the group was opened elsewhere.
       task: the task that runs the group's block.
       awaited: how many jobs wait for the group's end.
-      surplus: how many more workers are busy with the group's jobs than jobs of it run.
+      surplus: how many more workers are busy with the group's jobs than there are running jobs in the group.
       workers: the workers with reserved places, and how many.
       reserved: how many places are reserved for the group.
-      held: how many of its jobs wait because as many run as may.
+      held: how many of its jobs wait because as many run as ``max_running`` allows.
       live: the jobs that have not ended.
       line: the jobs whose submitters wait for a place in the queue; for a graph, the key.
       count: how many jobs are in each state, including ended ones.
-      used: what the group's jobs have used in all, by units.
+      used: what the group's jobs have used in total, by units.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class GroupRecord(Generic[J, W]):
         return self.max_running - self.count[RUNNING] - self.surplus
 
     def change_of_held(self) -> int:
-        """Count again how many of its jobs wait because of its bound; return by how much that has changed."""
+        """Count again how many of its jobs wait because of its bound; return by how much the number has changed."""
         is_full = self.max_running <= self.count[RUNNING] + self.surplus
         before, self.held = self.held, self.count[JobState.QUEUED] if is_full else 0
         return self.held - before

@@ -303,7 +303,7 @@ class Worker(WorkerRecord):
     @property
     def job(self) -> Job[Any] | None:
         """The first of `jobs`, or None."""
-        # Copied at a stroke, since another thread may call this.
+        # Copied in one step, since another thread may call this.
         first = next(iter(self._runs), None) if self._in_order else min(tuple(self._runs), key=_number, default=None)
         return None if first is None else cast("Job[Any]", first.job)
 

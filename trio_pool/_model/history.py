@@ -1,4 +1,4 @@
-"""A job's history: how its changes of state are kept, and what users read of them."""
+"""A job's history: how its changes of state are stored, and the form in which users read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 2 * _FIRST
 
 
 def longer(history: History, state: JobState, at: float, why: Why = ()) -> History:
-    """Return a history with one more transition; if there are too many, without one in the middle."""
+    """Return a history with one more transition; if there are too many, one in the middle is dropped."""
     if len(history) == _MOST:
         history = history[:_FIRST] + history[_FIRST + TRANSITION_FIELDS :]
     return (*history, (state._value_, *why) if why else state._value_, at)
@@ -40,6 +40,6 @@ def _transition(job: JobRecord, field: object, at: float) -> Transition:
         value, *why = cast("tuple[object, ...]", field)
         return Transition(JobState(value), at, worded(tuple(why)))
     state = JobState(field)
-    if state.is_final and state is not JobState.SUCCEEDED:  # the job itself says why it has no result
+    if state.is_final and state is not JobState.SUCCEEDED:  # the job itself stores why it has no result
         return Transition(state, at, one_line(shortcomings(job), MOST_OF_ERROR))
     return Transition(state, at)

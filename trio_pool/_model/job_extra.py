@@ -12,13 +12,13 @@ from .._basics.text import shown
 
 @attrs.frozen
 class Progress:
-    """How far a job's function says it is, see `Job.report`.
+    """The progress that a job's function has reported, see `Job.report`.
 
     Attributes:
       done: how much is done.
       total: how much there is to do, or None if that is unknown.
-      note: what the function says about it, or an empty string.
-      at: when it said so, in seconds on Trio's clock.
+      note: what the function has reported in words, or an empty string.
+      at: when the function reported this, in seconds on Trio's clock.
     """
 
     done: float
@@ -28,15 +28,15 @@ class Progress:
 
 
 class JobExtra:
-    """What only few jobs have, kept apart so that the others need no room for it.
+    """The data that only few jobs have, kept apart so that other jobs need no memory for it.
 
     Attributes:
       caller_deadline: when the caller of run() stops waiting for the job.
       is_start_awaited: whether the watchers are also called after the job's first start.
       label: the job's label in messages, once it has been read.
       cancelled_by: who has cancelled the job while it ran, in words that end a sentence.
-      executor: the runtime's half of a job that its caller executes, which gets the job's runs.
-      handed_back: seconds after which an engine brings the discarded job again, or None for never.
+      executor: the runtime's half of a job that its caller executes; it receives the job's runs.
+      handed_back: seconds after which an engine submits the discarded job again, or None for never.
       metadata: the job's own copy of the metadata, once it has been read.
       progress: the last progress of the last attempt, or None.
       reporter: the number of the run that has reported the progress.

@@ -117,7 +117,7 @@ def revised(
     worker: WorkerRecord | None = changes.get("worker")
     if worker is not None and worker._crew is not crew:
         raise ValueError(f"{label.format('worker')} must be a worker of this pool, {validate.got(worker)}")
-    # As attrs.evolve does, which takes longer than everything else here.
+    # The same as attrs.evolve, which would take longer than everything else here.
     return JobSpec(**(dict(zip(_FIELDS, _fields_of(options), strict=True)) | changes)) if changes else options
 
 

@@ -1,4 +1,4 @@
-"""The record of a key, for whose jobs the pool has bounds."""
+"""The record of a key; the pool has bounds for its jobs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class KeyRecord:
     """The record of a key.
 
     Arguments:
-      value: what the user gave as the key. Its ``__hash__`` is called once for each call that gives it, and nothing of
-          it once its job has entered, since it may raise anything.
+      value: the object that the user gave as the key. Its ``__hash__`` is called once for each call that passes it. No
+          method of it is called after its job has entered, since it may raise anything.
       number: its hash.
       bounds: the key's bounds.
       meters: the meters of the key's rate limits; None without any.
@@ -38,12 +38,12 @@ class KeyRecord:
       live: how many of the key's jobs have not ended.
       in_line: how many of its jobs are ready and wait for a place in the queue.
       queued, delayed, running: how many of its jobs are in these states.
-      surplus: how many more places its jobs hold than jobs of it run.
-      turn: the start tag of the next of its jobs to start, if any are queued; otherwise the finish tag of the last.
-      limited_until: when its rate limits without a unit allow a start; None if they do now.
+      surplus: how many more places its jobs hold than there are running jobs of the key.
+      turn: the start tag of the next job of the key, if any are queued; otherwise the finish tag of the last one.
+      limited_until: when its rate limits without a unit allow a start; None if they allow one now.
       resting_until: when its rest ends; None if there is none.
       closed: the units whose limits for this key allow no start now.
-      is_remembered: whether it waits to be forgotten, without jobs.
+      is_remembered: whether the key has no jobs and is kept only until it can be forgotten.
     """
 
     # fmt: off
@@ -68,7 +68,7 @@ class KeyRecord:
         self.delayed: int = 0
         self.running: int = 0
         self.surplus: int = 0
-        # The turn is this time plus so many starts by the weight: one sum, so that its error doesn't grow.
+        # The turn is this time plus the starts divided by the weight: a single sum, so that its error doesn't grow.
         self._since: float = 0.0
         self._starts: int = 0
         self._weight: float = bounds.weight
@@ -82,7 +82,7 @@ class KeyRecord:
 
     @property
     def is_full(self) -> bool:
-        """Whether as many attempts run as may at once."""
+        """Whether as many attempts run at once as ``max_running`` allows."""
         return self.running + self.surplus >= self.max_running
 
     @property
@@ -107,7 +107,7 @@ class KeyRecord:
         return self.limited_until is not None or self.resting_until is not None
 
     def raise_turn(self, time: float) -> None:
-        """Let its turn come no earlier than this virtual time."""
+        """Raise the turn to this virtual time if it is lower."""
         if time > self.turn:
             self.turn = self._since = time
             self._starts = 0
@@ -137,14 +137,14 @@ class KeyRecord:
             self.live -= 1
 
     def change_of_held(self) -> int:
-        """Count again how many of its queued jobs its bounds hold back; return by how much that has changed."""
+        """Count again how many queued jobs its bounds hold back; return by how much the number has changed."""
         is_closed = self.limited_until is not None or self.resting_until is not None or bool(self.closed)
         before = self.held
         self.held = self.queued if is_closed or self.running + self.surplus >= self.max_running else 0
         return self.held - before
 
     def full_at(self) -> float:
-        """When its limits stand at their bursts again if nothing starts; -inf for always."""
+        """When the levels of its limits will be full again if nothing starts; -inf if the key has no limits."""
         if self.meters is None:
             return -math.inf
         return max((meter.full_at for meter in self.meters.all() if isinstance(meter, RateMeter)), default=-math.inf)

@@ -1,4 +1,4 @@
-"""What the records know of the parts of the core that own them."""
+"""The interfaces, as the records see them, of the parts of the core that own the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Crew(Protocol):
-    """The workers of a pool; identifies the pool of a worker."""
+    """The workers of a pool; identifies the pool to which a worker belongs."""
 
     def count_coming(self, worker: Any) -> None: ...
     def note_run(self, run: Any, number: int) -> None: ...

@@ -38,8 +38,8 @@ ENDLESS = RetryPolicy.endless()
 class Config:
     """The arguments of `open_pool`, in one place with their checks.
 
-    Written by hand, since attrs would spend a large part of the package's import time on generating
-    it.
+    Written by hand, since generating the class with attrs would take a large part of the package's
+    import time.
     """
 
     __slots__ = (
@@ -125,7 +125,7 @@ class Config:
         self.max_dead: float = bound("max_dead", max_dead, least=0)
         self.history: bool = instance("history", history, bool)
         self.show_arguments: bool = instance("show_arguments", show_arguments, bool)
-        # Their type is defined in a higher folder, which checks it.
+        # Their type is defined in a folder that imports this one, and is checked there.
         self.instruments: tuple[Any, ...] = _all_of("instruments", instruments)
         self.name: str | None = validate.text("name", name)
         self.metadata: dict[str, Any] = validate.metadata("metadata", metadata)

@@ -51,9 +51,9 @@ class Terms(NamedTuple):
       requires: tags that the worker must have.
       pinned: the only worker that may run the job, or None.
       failed: workers to avoid as long as another worker is available (the bounce).
-      last: the one of these workers to avoid even when a new round begins.
+      last: the worker among these to avoid even when a new round begins.
       gate: the job's group, if the group limits its jobs or reserves workers.
-      units: what the job uses, which limits with these units may delay.
+      units: the units that the job uses; limits with these units may delay it.
     """
 
     requires: frozenset[str] = frozenset()
@@ -96,14 +96,14 @@ class JobSpec:
     hedge: Hedge | None = None
     key: Hashable = None
     uses: FrozenMapping[str, Amount] = NO_USES
-    # Cleared when the job has entered the pool, or it would keep the jobs it has waited for alive.
+    # Cleared when the job has entered the pool: otherwise it would keep the jobs that it has waited for alive.
     after: tuple[JobRecord, ...] = ()
     group: Group | None = None
-    is_lease: bool = False  # its body is a block of its caller's
+    is_lease: bool = False  # the job's body is a block in its caller's code
     # Whether messages about the job show its arguments.
     show_arguments: bool = True
     terms: Terms = attrs.field(init=False, default=attrs.Factory(_terms, takes_self=True))
-    # Whether such a job may start at once, on any worker, and concerns no group.
+    # Whether such a job may start at once, on any worker, and affects no group.
     is_simple: bool = attrs.field(init=False, default=attrs.Factory(_is_simple, takes_self=True))
 
 
@@ -125,7 +125,7 @@ class Run:
       cut: why the run has been cut short, other than by a timeout.
       draws: what the run has drawn from limits and what it uses; None if there is nothing of either.
       trial: what the worker's breaker needs at the end of the run; None without a breaker.
-      race: what decides how the attempt ends, if this run alone does not.
+      race: the outcome of the attempt, if this run alone does not decide it.
       is_lent: whether the job has lent the place to other jobs.
       wait: the job's wait to get the place back, if it has to wait; kept if the wait fails.
       loop: the runtime's loop that executes the run, once it has begun.
@@ -189,7 +189,7 @@ class JobRecord(Handle):
         deadline: float,
         context: Context,
     ) -> None:
-        # The job's identity, never changed.
+        # The job's identity, which never changes.
         self._host = host
         self._id = number
         self._fn = fn
@@ -228,7 +228,7 @@ class JobRecord(Handle):
         # Owned by the stream of the job until the job has ended; None without a stream.
         self._window: Watcher | None = None
 
-        # Owned by the runtime: called after the job's end, and if a task waits for that also after its first start.
+        # Owned by the runtime: called after the job's end and, if a task waits for it, also after the first start.
         self._watchers: dict[Callable[[JobRecord], object], None] | None = None
 
     @property
@@ -309,29 +309,29 @@ class WorkerRecord(Handle):
         self._elastic = False  # whether the pool opens and retires it with the load
         # Each hold, with the time until which it lasts, or inf.
         self._holds: dict[Hold, float] = {Hold.STARTING: math.inf}
-        self._tickets: dict[int, int] = {}  # of its deadlines, by their kinds
-        self._was_open = False  # ever
+        self._tickets: dict[int, int] = {}  # the tickets of its deadlines, by their kinds
+        self._was_open = False  # whether the resource has ever been open
         self._expires_at: float | None = None
 
         self._max_running: float = 1
-        self._is_exclusive = True  # whether there has never been more than one
+        self._is_exclusive = True  # whether there has never been more than one place
         # The places reserved for groups, and these groups' runs; an exclusive worker is reserved by its kind.
         self._kept: dict[Group, int] = {}
         self._kept_runs: dict[Group, int] = {}
-        self._kept_places = self._kept_free = 0  # how many are reserved in all, and how many of these are free
+        self._kept_places = self._kept_free = 0  # reserved places: the total and the free ones
         self._runs: dict[Run, None] = {}
-        self._in_order = True  # whether these are certain to be in the order of their starts: not once a place was lent
-        # The runs whose jobs have lent their places, and those that are to get them back.
+        self._in_order = True  # whether these are in the order of their starts: uncertain once a place was lent
+        # The runs whose jobs have lent their places, and those among them that wait to get them back.
         self._lent: dict[Run, None] = {}
         self._claims: deque[Run] = deque()
 
         self._succeeded = 0
         self._failed = 0
-        # The time of ended runs; and, unless exclusive, how many are under way, and the sum of the times since when:
-        # one object, since another thread may read it.
+        # The total time of ended runs; and, unless exclusive, the number of current runs with the sum of their starting
+        # times: both in one object, since another thread may read it.
         self._busy_seconds = 0.0
         self._under_way: tuple[int, float] = (0, 0.0)
-        # What the worker's runs have used in all; and, owned by the index, its closed units and shared limits.
+        # What the worker's runs have used in total; and, owned by the index, its closed units and shared limits.
         self._used: dict[str, Amount] = {}
         self._closed: frozenset[object] = frozenset()
         self._last_error: Exception | None = None
@@ -379,16 +379,16 @@ class WorkerRecord(Handle):
 
     @property
     def _has_room(self) -> bool:
-        """Whether a place is free that the worker's limits let be used."""
+        """Whether a place is free and the worker's limits allow its use."""
         limits = self._limits
         return self._has_place and (limits is None or not self._runs or limits.allows_another(is_lent=bool(self._lent)))
 
     @property
     def _may_become_available(self) -> bool:
-        """Whether the worker can't start anything now, but may later without any action by the program."""
+        """Whether the worker can't start anything now, but may do so later without any action of the program."""
         holds = self._holds
         if Hold.LEAVING in holds or (Hold.REOPENING in holds and (self._lent or self._runs)):
-            return False  # the worker is free of the hold only after the jobs that use or have lent it have ended
+            return False  # this hold ends only after the jobs that use or have lent the worker have ended
         return any(hold is not Hold.PAUSED for hold in holds)
 
     @property

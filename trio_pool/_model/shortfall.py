@@ -14,7 +14,7 @@ class Shortfall:
     """Why a job has ended without a result.
 
     Attributes:
-      words: the reason in words, or what they are made of when somebody reads them.
+      words: the reason in words, or the parts from which the words are made when they are read.
       reason: why the job is dead; None if it was cancelled or discarded.
       error: the error that made the job dead, or None.
       is_dealt_with: whether a caller has received the error of a dead job.

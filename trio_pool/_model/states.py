@@ -47,7 +47,7 @@ for _state in JobState:
 
 # Rule 1: a job enters the pool as blocked or queued, or as dead if its time was up before it got a
 # place in the queue.
-# Rule 2: a job can go from every state that isn't final to every final state but success.
+# Rule 2: a job can go from every state that isn't final to every final state except success.
 # Rule 3: only a running job can succeed.
 # Rule 4: a final state never changes.
 _ENDS = frozenset({JobState.DEAD, JobState.CANCELLED, JobState.DISCARDED})
@@ -101,7 +101,7 @@ If the states don't say why, a tuple replaces the value: the value, and the reas
 """
 
 TRANSITION_FIELDS = 2
-KEPT_TRANSITIONS = 64  # of the first transitions, and of the last
+KEPT_TRANSITIONS = 64  # how many of the first transitions are kept, and how many of the last
 
 
 _NOTHING: FrozenMapping[str, float] = FrozenMapping()
@@ -196,8 +196,8 @@ class Cut(enum.Enum):
     LOST = enum.auto()  # another worker that runs the same attempt has settled it
 
 
-# The state of a worker that is held back. Being stopped goes first, then being busy, then these,
-# then idle.
+# The state of a worker that is held back. Of several states, STOPPED takes precedence, then BUSY, then these,
+# then IDLE.
 _HELD_STATES = {
     Hold.STOPPED: WorkerState.STOPPED,
     Hold.STARTING: WorkerState.STARTING,

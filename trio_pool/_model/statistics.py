@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Counts(Protocol):
-    """The counters of the jobs of a pool or group."""
+    """The counters of the jobs of a pool or a group."""
 
     count: dict[JobState, int]
     failures: int
@@ -95,7 +95,7 @@ class KeyStatistics:
 
 
 class _Taken:
-    """What the text of a snapshot needs besides its figures; a copy works without it."""
+    """The data that the text of a snapshot needs besides the fields; a copy of the snapshot works without it."""
 
     __slots__ = ("_held", "_noun", "_now")
 

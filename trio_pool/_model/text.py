@@ -69,7 +69,7 @@ def shortcomings(job: JobRecord) -> str:
         return reason
     words = in_words(last)
     text = words.partition(": ")[2]
-    # The reason already contains the pool's own errors, and the text with which a function gave up.
+    # The reason already contains the pool's own errors, and the reason that a function gave for giving up.
     if words in reason or reason in (text, f"given up: {text}"):
         return reason
     return f"{reason}; last error: {words}" if reason else f"last error: {words}"

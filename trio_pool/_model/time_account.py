@@ -19,7 +19,7 @@ CAUSES: Final = (
     "key",
     "idle",
 )
-"""What a place may spend its time on. A place counts under the first of these that applies."""
+"""What a place can spend its time on. A place counts under the first of these that applies."""
 
 (
     RUNNING,
@@ -43,11 +43,11 @@ LIMITED: Final = len(CAUSES)
 
 
 class Reading(NamedTuple):
-    """The clocks of the causes that concern the whole pool, when one of them began to run.
+    """The clocks of the causes that affect the whole pool, at the time when one of them began to run.
 
     Attributes:
-      cause: the cause whose clock runs from then on; the time of `IDLE` is not kept.
-      since: when it began.
+      cause: the cause whose clock runs from then on; for `IDLE`, no clock runs.
+      since: when the clock began to run.
       totals: the seconds on each clock, in the order of `CAUSES`.
     """
 
@@ -69,19 +69,19 @@ FIRST_READING: Final = Reading(IDLE, 0.0, (0.0,) * len(CAUSES))
 class WorkerAccount:
     """The time of a worker's places.
 
-    What is not booked under any cause is time without a reason to wait, so that nothing has to be
-    done while jobs come and go and nothing holds them back.
+    Time that is not booked under any cause is time without a reason to wait. So nothing has to be booked
+    while jobs come and go and nothing holds them back.
 
     Attributes:
       cause: what holds the worker itself back, or `IDLE` if nothing does.
-      free: how many of the worker's places run nothing, without those of a worker without a bound.
+      free: how many of the worker's places run nothing; 0 for a worker without a bound.
       kept: how many of these are reserved for groups.
-      at: since when the above are true.
+      at: since when ``cause``, ``free`` and ``kept`` are valid.
       reading: the last reading of the pool's clocks before then.
       booked: the seconds that are booked, by their causes, and under `LIMITED`.
       places: how many places there are.
-      places_since: since when.
-      place_seconds: the seconds of all places until then.
+      places_since: since when there have been this many.
+      place_seconds: the seconds of all places before that time.
     """
 
     __slots__ = ("at", "booked", "cause", "free", "kept", "place_seconds", "places", "places_since", "reading")

@@ -98,7 +98,7 @@ class BreakerState(enum.Enum):
 
 
 class Trial(NamedTuple):
-    """What a breaker needs to know about an attempt when it ends."""
+    """What a breaker needs to know about an attempt when the attempt ends."""
 
     # How many times the breaker had opened when the attempt began.
     openings: int
@@ -122,9 +122,9 @@ class Breaker:
     def __init__(self, policy: CircuitBreaker) -> None:
         self.policy = policy
         self.open_until: float | None = None
-        # Only used while the breaker is open.
+        # Used only while the breaker is open.
         self._probing = False
-        # Failures in a row, only valid while the breaker is closed; and the attempts of the window.
+        # Failures in a row, valid only while the breaker is closed; and the attempts of the window.
         self._failures = 0
         self._share = None if policy.rate is None else _Share(policy.window)
         # Given to every attempt but the probes until the breaker opens again.
@@ -188,12 +188,12 @@ class Breaker:
         self.cut_short(trial)
 
     def cut_short(self, trial: Trial) -> None:
-        """Record an attempt that tells nothing. If it was the probe, the next probe may start at once."""
+        """Record an attempt without significance. If it was the probe, the next probe may start at once."""
         if self._is_the_probe(trial):
             self._probing = False
 
     def reset(self) -> None:
-        """Close the breaker, which then counts from zero. A probe under way goes on as an ordinary attempt."""
+        """Close the breaker, which then counts from zero. A running probe goes on as an ordinary attempt."""
         self._probing = False
         self._wait = self.policy.reset_after
         self.open_until = None
@@ -240,7 +240,7 @@ class _Share:
 
     def __init__(self, window: float) -> None:
         self._window = window
-        # Of each period: when it began, and how many attempts ended and failed in it.
+        # For each period: when it began, and how many attempts ended and failed in it.
         self._buckets: deque[tuple[float, int, int]] = deque()
         self._ended = 0
         self._failed = 0
@@ -260,6 +260,6 @@ class _Share:
         self._failed += failed
 
     def is_at_least(self, failures: int, rate: float) -> bool:
-        """Whether so many attempts have failed, and so large a share, right after one was added."""
+        """Whether this many attempts and this share of them have failed; to be called right after `add`."""
         # A quotient and not a product: 0.29 * 100 is less than 29, but 29 / 100 equals 0.29.
         return self._failed >= failures and self._failed / self._ended >= rate

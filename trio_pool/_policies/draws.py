@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NO_USES: FrozenMapping[str, Amount] = FrozenMapping()
 
-# Larger whole numbers are shown as floats, which users may have given them as.
+# Larger whole numbers are shown as floats, since users may have passed them as floats.
 _LARGEST = 2**63
 
 
@@ -53,7 +53,7 @@ class Draws:
         self._drawn.clear()
 
     def correct(self, unit: str, amount: Amount, holders: Iterable[RateMeters], now: float) -> None:
-        """Set how much of a unit the run has used in all, in the limits that it drew from and in the current ones."""
+        """Set how much of a unit the run has used in total, in the limits that it drew from and in the current ones."""
         self.used = {**self.used, unit: amount}
         for meters in holders:
             for meter in meters.of_unit(unit):

@@ -27,8 +27,8 @@ class NotOfTheFunction:
 def applies(name: str, rule: ErrorRule, error: Exception) -> bool:
     """Whether ``rule``, the field ``name`` of a policy, matches the error.
 
-    A rule made of types also matches every `NotOfTheFunction`. A rule that is a function decides by
-    itself.
+    A rule made of types also matches every `NotOfTheFunction`. A rule that is a function makes the
+    decision itself.
 
     Raises:
       TypeError: if the rule is a function and returns something other than a bool.

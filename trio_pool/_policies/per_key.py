@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # What a user gives as limits.
     Limits: TypeAlias = "AnyLimit | Iterable[AnyLimit] | None"
 
-# Turns are sums of 1 / weight, and a float has room for both ends of this range side by side.
+# Turns are sums of 1 / weight. A float is precise enough to add up both ends of this range.
 _LEAST_WEIGHT, _MOST_WEIGHT = 1e-6, 1e6
 
 
@@ -107,7 +107,7 @@ class PerKey:
     weight: float | Callable[[Any], float] = attrs.field(default=1.0, converter=_as_weight)
 
     def _bounds_of(self, key: object) -> KeyBounds:
-        """Return the bounds of a key, which the functions are asked for."""
+        """Return the bounds of a key, calling the functions among the fields."""
         return KeyBounds(*[self._value_for(key, name) for name in KeyBounds._fields])
 
     def _value_for(self, key: object, name: str) -> Any:

@@ -85,14 +85,14 @@ class Place(Protocol):
 
 
 class Sharer(Protocol):
-    """A pool that draws from a shared limit, itself or by its workers."""
+    """A pool that draws from a shared limit, itself or through its workers or keys."""
 
     def share_of(self, shared: SharedRateLimit) -> Share:
         """The pool's part in a shared limit."""
         ...
 
     def wake(self, share: Share, at: float = -math.inf) -> None:
-        """Look again at what waits for the limit, at a time or as soon as possible."""
+        """Look again at the jobs that wait for the limit, at this time or as soon as possible."""
         ...
 
 
@@ -171,7 +171,7 @@ class SharedRateLimit(Handle, FixedAttributes):
     # What pools use.
 
     def _settle_in(self, place: Place) -> None:
-        """Let the limit belong to a Trio run; raise RuntimeError if it belongs to another one."""
+        """Assign the limit to a Trio run; raise RuntimeError if it belongs to another one."""
         if self._place is None:
             self._place = place
         elif not self._place.is_same_run(place):
@@ -193,8 +193,8 @@ class SharedRateLimit(Handle, FixedAttributes):
 class Share:
     """The part that one pool has in a shared limit: a meter like `RateMeter` that waits for the pool's turn.
 
-    The first pool in line is woken as soon as the limit allows a start, whatever else holds it
-    back. If it starts nothing then, it passes its turn on.
+    The first pool in line is woken as soon as the limit allows a start, whatever else holds the pool
+    back. If it then starts nothing, it passes its turn on.
 
     Attributes:
       shared: the limit.
@@ -235,12 +235,12 @@ class Share:
         return self.shared._meter.lower(level, now)
 
     def wait(self, now: float) -> None:
-        """Wait for the pool's turn, behind the pools that wait already."""
+        """Wait for the pool's turn, behind the pools that already wait."""
         self.shared._line.setdefault(self, None)
         self.await_turn(now)
 
     def await_turn(self, now: float) -> None:
-        """If the pool is the first that waits, let it be woken when the limit allows a start."""
+        """If the pool is the first in line, have it woken when the limit allows a start."""
         if next(iter(self.shared._line), None) is self and (ready := self.shared._ready_at(now)) > now:
             self.sharer.wake(self, ready)
 
@@ -248,13 +248,13 @@ class Share:
         """Give the turn to the next pool if this one has not used it."""
         line = self.shared._line
         if self.at is not None and self.at <= now:
-            return  # the pool has yet to look at what it may start
+            return  # the pool has not yet checked what it may start
         if next(iter(line), None) is self and self.shared._ready_at(now) <= now:
             del line[self]
             self.shared._wake_first()
 
     def leave(self) -> None:
-        """Wait no longer, since the pool has ended."""
+        """Stop waiting, since the pool has ended."""
         if self in self.shared._line:
             del self.shared._line[self]
             self.shared._wake_first()

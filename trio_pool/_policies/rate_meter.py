@@ -31,19 +31,19 @@ class RateMeter:
     Virtual scheduling stores the time at which the next start is due, and adds ``per / count`` to
     it at each start. The rounding errors of these sums would accumulate, mostly in one direction,
     so the rate would drift at a million starts per second. Therefore each start calculates that
-    time from two values: the last moment at which the level was a whole burst, and the exact sum
-    of what has been drawn since. The error is that of a single sum, however many starts there were.
+    time from two values: the last moment at which the level was a whole burst, and the exact amount
+    drawn since then. The error is that of a single sum, however many starts there were.
 
     The clock must be able to represent an interval of ``per / count``. Otherwise more than a burst
     may start at what the clock shows as one instant.
 
-    What has been handed out counts as drawn, but the level grows as if it weren't: a start counts
-    from the moment when its function begins.
+    An amount that has been handed out counts as drawn, but the level grows as if it weren't: a start
+    counts from the moment when its function begins.
 
     Attributes:
       limit: the current limit; call `change` to replace it.
       unit: what is counted, or None for starts.
-      on_more: called when the level has risen other than by the passing of time, so that somebody may start earlier.
+      on_more: called when the level has risen other than by the passing of time, so that a start may be due earlier.
     """
 
     __slots__ = ("_at_once", "_drawn", "_pending", "_ready", "_since", "limit", "on_more", "unit")
@@ -52,11 +52,11 @@ class RateMeter:
         self.unit: str | None = unit
         self.limit: Rate = limit
         self.on_more: Callable[[], object] | None = None
-        # The level at the time ``_since``, and how much has been drawn since by what has begun.
+        # The level at the time ``_since``, and how much attempts that have begun have drawn since then.
         self._since = -math.inf
         self._at_once: Amount = limit.burst
         self._drawn: Amount = 0
-        # How much has been handed out for what has not begun.
+        # How much has been handed out for attempts that have not begun.
         self._pending: Amount = 0
         # When the next attempt may start. Derived from the fields above, but read more often.
         self._ready = -math.inf
@@ -86,7 +86,7 @@ class RateMeter:
 
     @property
     def full_at(self) -> float:
-        """When the level is a whole burst if nothing more is drawn; ``inf`` while something has not begun."""
+        """When the level will be a whole burst if nothing more is drawn; ``inf`` while an attempt has yet to begin."""
         return math.inf if self._pending else self._time_of(self._drawn + self.limit.burst - self._at_once)
 
     def start(self, now: float, amount: Amount = 1) -> None:
@@ -117,7 +117,7 @@ class RateMeter:
         self._note_more()
 
     def correct(self, now: float, difference: Amount) -> None:
-        """Draw so much more for an attempt that has begun, or give it back if the difference is negative."""
+        """Draw this much more for an attempt that has begun, or give it back if the difference is negative."""
         self._fill(now)
         self._drawn += difference
         self._fill(now)  # no more than a burst can be given back
@@ -134,7 +134,7 @@ class RateMeter:
         self.set_level(limit, self._full_level(now), now)
 
     def lower(self, level: float, now: float) -> bool:
-        """Let the level be this if it is higher; return whether it was."""
+        """Lower the level to this one if it is higher; return whether it was."""
         is_higher = self.level(now) > level
         if is_higher:
             self.set_level(self.limit, level + as_float(self._pending), now)
@@ -155,8 +155,8 @@ class RateMeter:
         return min(as_float(self._at_once - self._drawn) + regained, self.limit.burst)
 
     def _fill(self, now: float) -> None:
-        # Not if both times are equal, as for each start if there is always work and the burst is 1.
-        # The time is rounded, and later times would inherit the error.
+        # Not if both times are equal, as at each start if there is always work and the burst is 1:
+        # the time is rounded, and later times would inherit the error.
         if now > self._time_of(self._drawn + self.limit.burst - self._at_once):
             self._since = now
             self._at_once = self.limit.burst

@@ -1,4 +1,4 @@
-"""The rate limits of one holder, a pool or a worker, and what is counted for them."""
+"""The rate limits of one holder (a pool, a worker or a key), and what is counted for them."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class RateMeters:
 
     Arguments:
       limits: the limits.
-      sharer: the pool that draws from the shared ones.
-      keeps_apart: whether the shared ones are kept apart, as those of a worker are: what they
-          allow is the same for all workers that have them.
+      sharer: the pool that draws from the shared limits.
+      keeps_apart: whether the shared limits are kept apart from the others, as for a worker: what
+          they allow is the same for all workers that have them.
 
     Attributes:
       limits: the limits, as they were assigned.
@@ -66,8 +66,8 @@ class RateMeters:
     def __init__(self, limits: RateLimits, sharer: Sharer, *, keeps_apart: bool = False) -> None:
         self._sharer = sharer
         self._keeps_apart = keeps_apart
-        # The meters of the current limits, and of earlier ones for which there is none now: by
-        # their units, in order. They must not forget the recent starts.
+        # The meters of the current limits, and of earlier limits that have no counterpart now, by
+        # their units, in order. The latter are kept so that recent starts are not forgotten.
         self._kept: dict[str | None, list[Meter]] = {}
         self.limits: RateLimits = None
         self.starts: tuple[Meter, ...] = ()
@@ -80,7 +80,7 @@ class RateMeters:
         return bool(self.starts or self.by_unit or self.apart)
 
     def change(self, limits: RateLimits, now: float) -> None:
-        """Apply other limits from now on: the n-th of a unit takes over the level of the n-th of that unit before."""
+        """Apply other limits from now on: the n-th limit of a unit takes over the level of the previous n-th one."""
         self.limits = limits
         found: dict[str | None, list[Meter]] = {}
         apart: dict[Share, None] = {}
@@ -130,7 +130,7 @@ class RateMeters:
         return chain(self.starts, *self.by_unit.values(), self.apart)
 
     def placed(self) -> Iterable[tuple[str | None, int, AnyLimit, Meter]]:
-        """The limits with their meters, each with its unit and its place among those with that unit."""
+        """The limits with their meters, each with its unit and its index among those with that unit."""
         seen: Counter[str | None] = Counter()
         for limit in several(self.limits):
             place = seen[limit.unit]
@@ -156,7 +156,7 @@ class RateMeters:
             drawn[share] = 1
 
     def _meter_for(self, limit: AnyLimit, before: Meter | None, now: float) -> Meter:
-        """The meter of a limit in the place where ``before`` was."""
+        """The meter of a limit that takes the place of that of ``before``."""
         if isinstance(limit, SharedRateLimit):
             return self._sharer.share_of(limit)
         if isinstance(before, RateMeter):

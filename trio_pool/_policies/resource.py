@@ -108,7 +108,7 @@ def describe(resource: Any, **given: Any) -> Resource[Any]:
 
 
 def check_lifespan(has_lifespan: bool, on_cut: OnCut | None, check: HealthCheck | None) -> None:
-    """Check that there is a lifespan if one has to be reentered."""
+    """Check that there is a lifespan if these settings require reentering it."""
     if not has_lifespan and check is not None:
         raise ValueError("check needs a lifespan, or an Elastic, whose factory gives one")
     if not has_lifespan and on_cut == "reopen":
@@ -209,7 +209,7 @@ CHANGEABLE = ("min", "max", "idle_timeout", "open_after")
 
 
 def _is_same(one: object, other: object) -> bool:
-    # A factory's own comparison is not used, but that of bound methods is: each access makes another one.
+    # Functions are compared by identity, except bound methods: each access makes another one.
     if isinstance(one, MethodType):
         return isinstance(other, MethodType) and one == other
     return one is other or (type(one) is type(other) and not callable(one) and one == other)

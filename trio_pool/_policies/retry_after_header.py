@@ -20,7 +20,7 @@ _MONTH = f"(?P<month>{'|'.join(MONTHS)})"
 # A leap second is the last one of its day.
 _TIME = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|(?<=23:59:)60)"
 
-# The formats of RFC 9110, section 5.6.7, except that the case is ignored. The parsers of the
+# The formats of RFC 9110, section 5.6.7, except that case is ignored. The parsers of the
 # standard library accept other formats and misread them. email.utils ignores a time zone it doesn't
 # recognize, reads the year 0099 as 1999 and has another rule for years of two digits. strptime
 # expects the names of days and months in the user's language.

@@ -1,4 +1,4 @@
-"""The limits of one worker, and what they count."""
+"""The limits of one worker, with their counters."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class WorkerLimits:
     def allows_another(self, *, is_lent: bool) -> bool:
         """Whether one more attempt may run beside others: not beside a probe, and not if the resource is worn.
 
-        A worn resource serves on while it is lent, since it can't be reopened.
+        A worn resource is still used while it is lent, since it can't be reopened then.
         """
         if self.is_worn() and not is_lent:
             return False
@@ -115,7 +115,7 @@ class WorkerLimits:
         return self.meters.ready_at(now)
 
     def shared_ready_at(self, now: float) -> float:
-        """Return that of the shared rate limits without a unit, or ``inf`` for not before the pool's turn."""
+        """Return when the shared rate limits without a unit allow a start; ``inf`` for not before the pool's turn."""
         return latest(self.meters.apart_by_unit.get(None, ()), now)
 
     def start(self, now: float) -> Trial | None:
@@ -142,6 +142,6 @@ class WorkerLimits:
             self.breaker.ended_otherwise(now, trial)
 
     def cut_short(self, trial: Trial | None) -> None:
-        """Record an attempt that was cancelled, or no longer says anything about the worker."""
+        """Record an attempt that was cancelled, or whose end no longer says anything about the worker."""
         if self.breaker is not None and trial is not None:
             self.breaker.cut_short(trial)

@@ -84,7 +84,7 @@ class AttemptLoop:
         self._interrupted = False
 
     def has(self, nursery: trio.Nursery | None) -> bool:
-        """Whether what a nursery of the loop's task does, or the task itself, is part of the attempt: all is."""
+        """Whether the task itself, or a nursery of it, is part of the attempt: always true for a loop."""
         return True
 
     def interrupt(self) -> None:
@@ -102,7 +102,7 @@ class AttemptLoop:
         self.task = trio.lowlevel.current_task()
         has_lifespan = owner.lifespan is not None
         run: Run | None = None
-        is_counted = True  # as free, until the first run has been received
+        is_counted = True  # counted as free, until the first run has been received
         while True:
             raised: BaseException | None = None
             settled = True
@@ -140,7 +140,7 @@ class AttemptLoop:
                                 break
                             scope.deadline = armed = deadline
                         if has_lifespan and trio.current_effective_deadline() == -math.inf and not scope.cancel_called:
-                            # The lifespan is ending: the attempt has not begun, and must not.
+                            # The lifespan is ending: the attempt has not begun and must not begin.
                             owner.strand(run)
                             await trio.lowlevel.checkpoint_if_cancelled()  # which raises
                         run.loop = self
@@ -168,7 +168,7 @@ class AttemptLoop:
                         if now >= deadline or self._interrupted:
                             fired = True
             except BaseException as error:
-                if settled:  # a cancellation by the lifespan, which alone is around the loop
+                if settled:  # a cancellation by the lifespan: nothing else encloses the loop
                     owner.strand()
                     raise
                 raised = error  # a Ctrl-C that arrived right after the function had ended
@@ -212,7 +212,7 @@ class AttemptLoop:
             late = AttemptTimeoutError(f"the attempt took longer than {limit:g} s")
             following = owner.judge(run, late, now)
         owner.host.carry_out()
-        if is_lifespan_over:  # so no run follows
+        if is_lifespan_over:  # then no run follows
             owner.strand()
             await trio.lowlevel.checkpoint_if_cancelled()
         return following  # noqa: ASYNC910  # a checkpoint where it matters

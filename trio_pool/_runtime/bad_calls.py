@@ -1,4 +1,4 @@
-"""Error messages for jobs' functions that can't be called, with advice."""
+"""Error messages, with advice, for jobs' functions that can't be called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: TypeError) -> str:
-    """The message for a call that Python has refused.
+    """The message for a call that Python has rejected.
 
     Arguments:
       fn: the job's function.
@@ -29,7 +29,7 @@ def wrong_arguments(fn: Callable[..., Any], leading: Sequence[object], error: Ty
 
 
 def bound_already(fn: Callable[..., Any], resource: object) -> str:
-    """The message for a method that is already bound to the resource that it would get as an argument."""
+    """The message for a method that is already bound to the resource that would be passed to it."""
     return f"{_name(fn)} can't be called like this. {_cure_of_bound(fn, resource)}"
 
 

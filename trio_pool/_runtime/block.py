@@ -18,11 +18,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Block(OnlyAsync, AbstractAsyncContextManager[T_co]):
-    """A block as a generator that yields once, and is sent the exception of the block's body, or None.
+    """A block, implemented by a generator that yields once; the exception of the block's body, or None, is sent to it.
 
     Unlike with `contextlib.asynccontextmanager`, the exception is not thrown into the generator. So
-    it passes through no cancel scope, which would take an exception group apart. None of its
-    attributes are assigned either, which the exception may refuse.
+    it passes through no cancel scope, which would split an exception group. Nor are any of its
+    attributes assigned, which some exceptions don't allow.
 
     Arguments:
       call: the function that returns the block, for error messages.
@@ -58,7 +58,7 @@ class Block(OnlyAsync, AbstractAsyncContextManager[T_co]):
         except BaseException as outcome:
             if outcome is not error:
                 raise
-            # Propagated as if the block had not been there.
+            # Propagate the exception as if the block had not been there.
             set_traceback(outcome, shown)
             return False  # noqa: ASYNC910
         raise AssertionError(f"the block of {self._call}() yields once")

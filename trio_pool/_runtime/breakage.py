@@ -25,10 +25,10 @@ class Judge(Protocol):
 
 
 class Breakage:
-    """Takes a worker out of use when its lifespan ends by itself, which the lifespan may take time for.
+    """Takes a worker out of use when its lifespan ends by itself; the lifespan may take some time to end.
 
-    Why it ends is known only when it has ended: until then nobody is notified, and the attempts
-    that it has cut short have not failed.
+    The reason is known only when the lifespan has ended. Until then, instruments are not notified, and
+    the attempts that it has cut short have not failed.
 
     Arguments:
       worker: the worker.
@@ -44,7 +44,7 @@ class Breakage:
         self._judge = judge
         # The error of the worker's attempts after the lifespan has begun to end by itself.
         self._broken: ResourceBroken | None = None
-        # Whether the instruments have not been notified of that yet, because the reason is unknown.
+        # Whether the instruments have yet to be notified of this, because the reason is unknown.
         self._untold = False
         # The runs whose functions have ended for that reason: their attempts fail once the reason
         # is known.
@@ -63,7 +63,7 @@ class Breakage:
         """Take the worker out of use, since its lifespan is ending; return the error for its attempts."""
         if self._broken is None:
             self._broken = ResourceBroken(f"the lifespan of {one_line(self._worker.name)} ended by itself")
-        if self._worker._is_open:  # otherwise it already has to reopen
+        if self._worker._is_open:  # otherwise it is already due to reopen
             self._untold = True
             self._core.reopen(self._worker, self._broken, trio.current_time(), tell=False)
         return self._broken
@@ -91,7 +91,7 @@ class Breakage:
             broken.reason = f"the lifespan of {one_line(self._worker.name)} broke: {in_words(error)}"
             broken.args = (broken.reason,)
             broken.__cause__ = error
-            if not self._doomed:  # no attempt fails with it
+            if not self._doomed:  # no attempt reports the error
                 report("the lifespan of %s broke", one_line(self._worker.name), error=error, level=logging.WARNING)
         if self._untold:
             self._untold = False

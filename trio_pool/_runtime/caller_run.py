@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class CallerRun:
     """Lets a job's caller execute the job's run itself, between `begin` and `end`.
 
-    The core schedules the job like any other. Its worker gives the run to this object instead of to
-    a loop, and stays in its lifespan until the run is given back.
+    The core schedules the job like any other. The job's worker passes the run to this object instead of
+    to a loop, and stays in its lifespan until the run is given back.
 
     Arguments:
       engine: the engine of the pool.
@@ -38,10 +38,10 @@ class CallerRun:
     Attributes:
       task: the task that waits for the run and executes it, as in `AttemptLoop`.
       returned: as in `AttemptLoop`.
-      run: the run, from when the worker has given it until it is given back.
+      run: the run, from when the worker passes it on until it is given back.
       scope: covers the execution, once it has begun.
       is_lost: whether the lifespan of the run's worker has begun to end by itself.
-      left_open: the error if its block was still open where a block around it has been left; then it is ended.
+      left_open: the error if its block was still open when a block around it was left; then the run has ended.
     """
 
     __slots__ = ("_engine", "_job", "_outer", "_outside", "is_lost", "left_open", "returned", "run", "scope", "task")
@@ -49,9 +49,9 @@ class CallerRun:
     def __init__(self, engine: Engine, job: Job[Any]) -> None:
         self._engine = engine
         self._job = job
-        # The wait of the job around the execution, which can't end before this one does.
+        # The wait of the job around the execution; that job can't end before this one.
         self._outer: Wait | None = None
-        # The nurseries around the execution: their tasks don't keep it from ending.
+        # The nurseries around the execution: it can end before their tasks do.
         self._outside: tuple[trio.Nursery, ...] = ()
         self.task = trio.lowlevel.current_task()
         self.returned: trio.Event  # set when the job lends its place
@@ -72,15 +72,15 @@ class CallerRun:
         for watch in tuple(job._watchers or ()):
             watch(job)
         if not job._watchers:
-            job._watchers = None  # so that its end need not be told
+            job._watchers = None  # so that nothing has to be notified of its end
 
     def interrupt(self) -> None:
-        """Cancel the execution. If it has not begun, `begin` sees that the run has been cut short."""
+        """Cancel the execution. If it has not begun, `begin` finds that the run has been cut short."""
         if self.scope is not None:
             self.scope.cancel()
 
     def has(self, nursery: trio.Nursery | None) -> bool:
-        """Whether what a nursery of the task does, or the task itself, is part of the execution."""
+        """Whether a nursery of the task, or for None the task itself, is part of the execution."""
         return nursery not in self._outside
 
     def lose(self) -> None:
@@ -128,7 +128,7 @@ class CallerRun:
         return run
 
     def check_task(self) -> None:
-        """Check that the caller is the task that has begun the execution, unless that has ended."""
+        """Check that the caller is the task that has begun the execution, unless the execution has ended."""
         task = self.task
         if trio.lowlevel.current_task() is not task and task.parent_nursery and task in task.parent_nursery.child_tasks:
             raise RuntimeError(_WRONG_TASK)
@@ -152,7 +152,7 @@ class CallerRun:
             wrong_use = RuntimeError(_WRONG_TASK)
         else:
             try:
-                # Without the exception, since a scope would take an exception group apart.
+                # The exception is not passed, since a scope would split an exception group.
                 scope.__exit__(None, None, None)
             except RuntimeError as error:  # at the wrong moment
                 wrong_use = error
@@ -204,7 +204,7 @@ class CallerRun:
             raise
         if job.state is not JobState.DEAD:
             return JobCancelledError(job)
-        outcome = ResourceBroken(broken.reason)  # a new one, as other runs fail with the same
+        outcome = ResourceBroken(broken.reason)  # a copy, since other runs fail with the original
         outcome.__cause__ = broken.__cause__
         return outcome
 
@@ -231,15 +231,15 @@ class CallerRun:
 
 
 async def end_open_blocks(engine: Engine, left: str, group: Group | None = None) -> RuntimeError | None:
-    """End the blocks of ``acquire`` that the calling task has not left, before it waits for their ends itself.
+    """End the blocks of ``acquire`` that the calling task has not left, since it would wait for their ends forever.
 
     Arguments:
       engine: the engine of the pool whose block, or a group's, is being left.
       left: the function that returns that block.
-      group: the group, whose blocks alone must have been left before.
+      group: the group, if only the blocks of its leases must have been left.
 
     Returns:
-      the error that says so, if there are any.
+      the error that reports such blocks, or None if there are none.
     """
     error: RuntimeError | None = None
     for job in list(own_jobs()):

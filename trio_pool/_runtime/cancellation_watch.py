@@ -1,4 +1,4 @@
-"""Detecting a cancellation of a block from outside, whatever its body does."""
+"""Detection of the cancellation of a block from outside, whatever its body does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CancellationWatch:
                 self._waiting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         except trio.Cancelled as cancelled:
-            # Kept instead of raised, since it must leave the block only if no other exception does.
+            # Kept instead of raised: it must leave the block only if no other exception does.
             if not self._is_over:
                 self.cancelled = cancelled.with_traceback(None)
                 self._act()
@@ -51,7 +51,7 @@ class CancellationWatch:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def outcome(self, error: BaseException | None) -> BaseException | None:
-        """The exception that leaves the block whose body has ended with ``error``, or without one."""
+        """The exception, or None, that leaves the block after its body has ended with ``error``, or without one."""
         return self.cancelled if error is None else error
 
     def stop(self) -> None:

@@ -26,7 +26,7 @@ class Checker:
 
     Arguments:
       worker: the worker.
-      check: what is called.
+      check: the health check to run.
       core: the pool's core.
       host: the pool.
     """
@@ -50,11 +50,11 @@ class Checker:
         """Check the worker once. The body of a task.
 
         Arguments:
-          leading: what jobs get.
+          leading: the arguments that jobs get first: the resource, or none.
         """
         self._is_cut = False
         with trio.CancelScope() as self._scope:
-            # Tasks that have come due at this instant, too, may submit jobs, which go first.
+            # Other tasks that are due at this instant may submit jobs, which go first.
             await trio.lowlevel.checkpoint()
         if self._scope.cancelled_caught or not self._core.begin_check(self._worker, trio.current_time()):
             return

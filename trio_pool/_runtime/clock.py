@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Clock:
     """Calls ``wake`` at the time set by `sleep_until`.
 
-    For an earlier time, the task isn't woken: the deadline of its cancel scope is changed from
+    To set an earlier time, the task isn't woken: the deadline of its cancel scope is changed from
     outside. For a later time, the deadline isn't changed. Most jobs end long before their timeouts,
-    so changing it for each job would cost more than one superfluous wake-up per timeout.
+    so changing the deadline for each job would cost more than one superfluous wake-up per timeout.
     """
 
     __slots__ = ("_life", "_nap", "_wake", "until")

@@ -130,7 +130,7 @@ class Engine:
         self.context: Context = Context()
         # Set when the pool opens: its Trio run and thread, for calls from other threads.
         self.home: Home
-        # Whether jobs from outside are refused; and whether all jobs are, since everything stops.
+        # Whether jobs from outside are refused; and whether all jobs are refused, since everything stops.
         self.closed: bool = False
         self.stopping: bool = False
         # The workers when the pool began to end, for later statistics.
@@ -171,16 +171,16 @@ class Engine:
         context.run(partial(self.nursery.start_soon, task, name=name))
 
     def check_caller(self, cure: str = _CALL_FROM_THREAD) -> None:
-        """Check that the caller is in the pool's Trio run, as long as that lasts.
+        """Check that the caller is in the pool's Trio run, as long as that run lasts.
 
         A caller in another Trio run or thread would change the pool's state while the pool uses it,
-        and might be woken by the wrong scheduler or never. Calls that only read need no check.
+        and might be woken by the wrong scheduler, or never. Calls that only read need no check.
         """
         if get_ident() != self.home.thread and self.nursery is not None:
             raise RuntimeError(f"the pool lives in another Trio run or thread: {cure}")
 
     def note_places(self) -> None:
-        """Notify the streams that the workers may have more places: the default buffer may allow more jobs."""
+        """Notify the streams that the workers may have more places, so that the default buffer may hold more jobs."""
         for feeder in self.feeders:
             feeder.look()
 
@@ -189,7 +189,7 @@ class Engine:
     def check_open(self, *, inside: bool) -> None:
         """Check that the pool accepts jobs from outside, or from inside a job of the pool.
 
-        While the pool is not ``closed``, it always does.
+        A pool that is not ``closed`` accepts both.
         """
         if self.stopping or (self.closed and not inside):
             raise PoolClosedError("the pool is closed")
@@ -269,8 +269,8 @@ class Engine:
         self.close()
         self.core.cancel_all(trio.current_time())
         self.carry_out()
-        # Tasks that wait for these workers might otherwise wait as long as they like, for example
-        # behind a shield.
+        # Otherwise workers could take any amount of time to leave, for example behind a shield, and
+        # tasks would wait for them.
         for worker in cast("list[Worker]", list(self.roster.by_id.values())):
             worker._task.hurry()
 
@@ -318,7 +318,7 @@ class Engine:
 
     @trio.lowlevel.enable_ki_protection
     def set_used(self, job: Job[Any], amounts: Mapping[str, Amount]) -> None:
-        """Set how much of these units the current run of a job has used in all."""
+        """Set how much of these units the current run of a job has used in total."""
         self.check_caller()
         run = run_inside(job, "set_used")
         self.core.set_used(run, amounts, trio.current_time())

@@ -1,4 +1,4 @@
-"""A bounded number of workers that do the same at the same time."""
+"""A bounded number of workers that do the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Few:
-    """The workers that enter, or leave, their lifespans now, and the one task that waits for room for more.
+    """The workers that are entering (or leaving) their lifespans now, and the one task that waits for room for more.
 
     Arguments:
       limit: how many there may be.
@@ -43,7 +43,7 @@ class Few:
         return True
 
     def release(self) -> None:
-        """Let nobody wait anymore."""
+        """End the wait, and let all later waits end at once."""
         self._is_released = True
         self._wake()
 

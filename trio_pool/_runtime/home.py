@@ -29,10 +29,10 @@ class Home:
         self._token = trio.lowlevel.current_trio_token()
         self._process = os.getpid()
         # The calls that other threads have scheduled, and whether the Trio run has been woken for them. Waking it is a
-        # system call, and costs more than everything else here.
+        # system call, which costs more than everything else here.
         self._calls: deque[Callable[[], object]] = deque()
         self._is_waking = False
-        # Reentrant, since a signal handler or a finalizer can schedule a call in between.
+        # Reentrant, since a signal handler or a finalizer can schedule a call while the lock is held.
         self._lock = threading.RLock()
         self.thread: int = threading.get_ident()
         self.clock: trio.abc.Clock = trio.lowlevel.current_clock()
@@ -51,7 +51,7 @@ class Home:
             return False
         try:
             return trio.lowlevel.current_trio_token() is self._token
-        except RuntimeError:  # in no Trio run, such as a callback of the loop that Trio is a guest of
+        except RuntimeError:  # in no Trio run, such as in a callback of the host loop in guest mode
             return True
 
     def is_same_run(self, other: object) -> bool:
@@ -76,7 +76,7 @@ class Home:
                     raise
 
     def _run_calls(self) -> None:
-        # What is scheduled from here on wakes the Trio run again.
+        # Calls that are scheduled from here on wake the Trio run again.
         self._is_waking = False
         for _ in range(len(self._calls)):
             self._calls.popleft()()
@@ -85,11 +85,11 @@ class Home:
 def through_host(home: Home, fn: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
     """Await ``fn()`` in the task that waits for this thread, if there is one in the pool's Trio run.
 
-    So the call is cancelled with that task, and a job that would wait for itself through a thread
-    is detected.
+    This way, the call is cancelled with that task, and a job that would wait for itself through a
+    thread is detected.
 
     Returns:
-      whether there is such a task, and the value.
+      whether there is such a task, and the value of the call.
     """
     try:
         trio.from_thread.check_cancelled()

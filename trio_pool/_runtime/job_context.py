@@ -1,4 +1,4 @@
-"""Which job the calling code is part of, and which leases it is in the blocks of."""
+"""Which job the calling code is part of, and in the blocks of which leases it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Held:
 
     Attributes:
       job: the job of the lease.
-      inside: the job whose function has the block, or None. In another job's function, which has
+      inside: the job whose function contains the block, or None. In another job's function, which has
           inherited the context, the lease means nothing.
       outer: the lease around the block, in the same function; or None.
     """
@@ -34,7 +34,7 @@ class Held:
 # None in a context that was copied from a job's but is not part of the job.
 current: ContextVar[Job[Any] | None] = ContextVar("trio_pool_current_job", default=None)
 
-# The run of a job with a hedge, which may have several; of any other job the job has its only run.
+# The run of a job with a hedge, which may have several. The only run of any other job is stored in the job.
 current_run: ContextVar[Run | None] = ContextVar("trio_pool_current_run", default=None)
 
 # The innermost lease around the calling code.
@@ -78,7 +78,7 @@ def current_worker() -> Worker:
 
 
 def run_inside(job: Job[Any], call: str) -> Run:
-    """Return the run of a job that the caller is part of; raise RuntimeError if it is part of none."""
+    """Return the run of a job that the caller is part of; raise RuntimeError if it is not part of any run."""
     run = current_run.get()
     if run is None or run.job is not job:
         run = job._run
@@ -99,12 +99,12 @@ def is_in_a_job() -> bool:
 
 
 def is_part_of(job: Job[Any]) -> bool:
-    """Whether the caller is in the function of a job, or in the block if the job is a lease's."""
+    """Whether the caller is in the function of a job or, if the job is a lease's, in its block."""
     return any(each is job for each in own_jobs())
 
 
 def own_jobs() -> Generator[Job[Any], None, None]:
-    """Yield the jobs that the calling code is the body of: those of leases, the innermost first, then its own.
+    """Yield the jobs whose body the calling code is in: those of leases, the innermost first, then its own job.
 
     Ended jobs are excluded: tasks that a job leaves behind are not part of the job.
     """
@@ -112,9 +112,9 @@ def own_jobs() -> Generator[Job[Any], None, None]:
 
 
 def enclosing_jobs() -> Generator[Job[Any], None, None]:
-    """Yield the jobs that the calling code is the body of, then those of the code that submitted its job, and so on.
+    """Yield the jobs whose body the calling code is in, then those of the code that submitted its job, and so on.
 
-    Ended jobs are excluded, and what is around them.
+    Ended jobs are excluded, and so are the jobs around them.
     """
     held, job = innermost.get(), current.get()
     while True:

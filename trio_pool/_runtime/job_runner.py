@@ -44,8 +44,7 @@ class Failure:
     """The result of `run_job` if the job's function has raised an exception.
 
     A raised exception would pass through several frames of the pool, which costs more than handling
-    it. A cancel scope on the way would also take an exception group apart, and might fail to
-    rebuild it.
+    it. Also, a cancel scope on the way would split an exception group, and might fail to rebuild it.
 
     Attributes:
       error: the exception.
@@ -97,9 +96,9 @@ def _bad_call(words: str) -> Failure:
 def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     """Await the job's function, with each of its steps in a copy of its submitter's context.
 
-    The start counts in the limits from now on. The generator passes the function's yields to Trio,
-    and Trio's answers to the function. If the function never yields, a checkpoint is added: every
-    attempt is a checkpoint, so that a worker with many short jobs lets other tasks run.
+    The start counts in the limits from now on. The generator passes on what the function yields to
+    Trio, and what Trio sends to the function. If the function never yields, a checkpoint is added:
+    every attempt is a checkpoint, so that a worker with many short jobs lets other tasks run.
 
     Returns:
       the function's return value, or a `Failure`.
@@ -107,8 +106,8 @@ def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     context = run.job._context
     assert context is not None
     enter = context.copy().run
-    # A separate coroutine instead of a frame of this generator makes Ctrl-C safe: nothing can be
-    # interrupted between a step and its answer.
+    # A separate coroutine, instead of a frame of this generator, makes Ctrl-C safe: no interrupt can
+    # come between a step and its answer.
     coroutine = _user_code(run, args)
     send, throw = coroutine.send, coroutine.throw
     if run.draws is not None:
@@ -133,7 +132,7 @@ def run_job(run: Run, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
 
 
 def tidy(error: Exception) -> None:
-    """Prepare an error for being kept: clear its frames, and drop those before the user's code."""
+    """Prepare an error for storage: clear its frames, and remove those before the user's code."""
     traceback = traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code is _USER_CODE:
         traceback.tb_frame.clear()
@@ -154,6 +153,6 @@ def tidy(error: Exception) -> None:
         traceback = traceback.tb_next
 
 
-# The code of the first frame in the traceback of a function, and of the frame that it was called from.
+# The code of the first frame in the traceback of a job's function, and of the frame that it was called from.
 _USER_CODE = inspect.unwrap(_user_code).__code__
 _RUN_JOB = inspect.unwrap(run_job).__code__

@@ -1,4 +1,4 @@
-"""Lending the places of a worker, for the jobs that run there."""
+"""Lending the places of a worker, on behalf of the jobs that run there."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Loans:
         """Wait until a run gets back the place that it has lent. Can't be cancelled.
 
         Returns:
-          the wait, if it would never end and the job goes on without the worker.
+          the wait, if it would never end, so that the job goes on without the worker; otherwise None.
         """
         if not run.is_lent or run.is_forfeited:
             return None  # noqa: ASYNC910

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class InnerEvents:
-    """A second base class of instruments, for more events: only extras of this package use it.
+    """A second base class of instruments, for additional events: only extras of this package use it.
 
-    These events are no part of the public interface. Their names begin with an underscore, and `notify` leaves all
-    other instruments out.
+    These events are not part of the public interface. Their names begin with an underscore, and `notify` does not call
+    them on other instruments.
     """
 
     def _added(self, pool: Any) -> None:
@@ -35,27 +35,27 @@ class InnerEvents:
         """A job was made that starts after others."""
 
     def _judged(self, run: Run, verdict: Verdict) -> None:
-        """It was decided what becomes of a run that has failed; followed by ``attempt_ended``."""
+        """The decision about a failed run has been made; followed by ``attempt_ended``."""
 
     def _run_left(self, run: Run, how: str) -> None:
         """One of several runs of an attempt has ended: with a ``"value"``, an ``"error"``, or ``"cut"``."""
 
     def _used(self, run: Run, amounts: Mapping[str, Amount]) -> None:
-        """A run says how much it has used."""
+        """A run has reported how much it has used."""
 
     def _lent(self, run: Run, step: str) -> None:
-        """A run has ``"lent"`` its place, asks for it (``"claimed"``), or goes on (``"returned"``)."""
+        """A run has ``"lent"`` its place, has requested it (``"claimed"``), or goes on (``"returned"``)."""
 
     def _session(self, worker: Worker, step: str) -> None:
-        """A worker begins to enter its lifespan, or to leave it, or has left it: ``"entering"`` and so on."""
+        """A worker begins to enter or to leave its lifespan, or has left it: ``"entering"`` and so on."""
 
     def _removing(self, worker: Worker, cancel: bool) -> None:
         """The program removes a worker, and waits until it has left."""
 
     def _stream(self, window: StreamWindow[Any], step: str, detail: object = None) -> None:
-        """The block of a stream was ``"entered"`` or is ``"left"``; or a reader has ``"asked"`` or has ``"read"``.
+        """The block of a stream was ``"entered"`` or ``"left"``; or a reader ``"asked"`` for a job or ``"read"`` one.
 
-        ``"brought"``: an item has come, after so many seconds.
+        ``"brought"``: the source has yielded an item; ``detail`` is the number of seconds that this took.
         """
 
     def _group(self, group: Group, step: str) -> None:
@@ -65,11 +65,11 @@ class InnerEvents:
         """The body of the pool's block has ended without an exception."""
 
     def _broken_off(self, pool: object) -> None:
-        """The pool stops everything: an error has left its body, or it is cancelled."""
+        """The pool stops everything, since an error has left its body or it has been cancelled."""
 
 
 def is_among(instruments: list[Any], instrument: object) -> bool:
-    """Whether the list contains this instrument, compared by identity, without the instrument's own comparison."""
+    """Whether the list contains this instrument, compared by identity and not by ``==``."""
     return any(each is instrument for each in instruments)
 
 

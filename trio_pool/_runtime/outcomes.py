@@ -46,7 +46,7 @@ def come_out(name: str, error: BaseException | None, errors: Sequence[BaseExcept
 
 
 def _is_told(error: BaseException, errors: Sequence[BaseException]) -> bool:
-    """Whether the body failed with the same deaths that the group reports."""
+    """Whether the body's error consists only of dead jobs that the group reports anyway."""
     deaths = [each.job for each in errors if is_a(each, JobFailedError)]
     return all(is_a(leaf, JobFailedError) and leaf.job in deaths for leaf in leaves(error))
 
@@ -60,8 +60,8 @@ def failure_of(job: Job[Any]) -> JobFailedError:
     """Return the error of a dead job, with its cause."""
     error = JobFailedError(job)
     cause = job._error
-    # Before the job's deadline, the caller's deadline has ended the job, which is not a timeout of
-    # the job.
+    # If the job ended before its own deadline, the caller's deadline has ended it. That is not a
+    # timeout of the job.
     is_over = job._finished_at is not None and job._finished_at >= job._deadline
     if is_over and job.dead_reason is DeadReason.TIMED_OUT and not is_a(cause, JobTimeoutError):
         timeout = JobTimeoutError(job.reason)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def settle_in(engine: Engine, limits: RateLimits) -> None:
-    """Let the shared ones of these limits belong to a pool's Trio run; raise RuntimeError if they can't."""
+    """Assign the shared limits among these to a pool's Trio run; raise RuntimeError if they belong to another."""
     for limit in several(limits):
         if isinstance(limit, SharedRateLimit):
             limit._settle_in(engine.home)

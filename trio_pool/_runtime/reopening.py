@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Reopening:
-    """Counts what went wrong with a worker's resource, and waits before the next try to open it.
+    """Counts the failures of a worker's resource, and waits before the next try to open it.
 
     Arguments:
       name: the worker's name.
@@ -37,8 +37,8 @@ class Reopening:
         self._policy = policy
         self._rng = rng
         self._may_give_up = may_give_up
-        # In a row: the sessions that failed, whether the resource couldn't be opened or broke by
-        # itself; and the tries to open it. Whether the log has the first of these tries.
+        # In a row: the sessions that failed, because the resource couldn't be opened or broke by
+        # itself; and the tries to open it. And whether the first of these tries has been logged.
         self._failed = 0
         self._tries = 0
         self._is_told = False
@@ -56,7 +56,7 @@ class Reopening:
     def broke(self, error: Exception, lasted: float) -> BaseException | None:
         """Record that the resource broke by itself after it was open for ``lasted`` seconds."""
         if lasted > self._delay:
-            self.left()  # otherwise the pauses would grow from day to day
+            self.left()  # otherwise the pauses would go on growing over days
         self._tries = 0
         self._is_told = False
         return self._plan(error)
@@ -65,7 +65,7 @@ class Reopening:
         """Record that the resource could not be opened.
 
         Returns:
-          the error because of which there are no more tries, if so.
+          the error because of which there are no more tries, or None if there are.
         """
         self._tries += 1
         if self._may_give_up:
@@ -113,7 +113,7 @@ class Reopening:
 
 
 def _blamed(fault: BaseException, error: Exception) -> BaseException:
-    """The error of the user's own code for reopening, which has the resource's as its context."""
+    """The error of the user's own code for reopening, with the resource's error as its context."""
     fault = as_error(fault, "the reopening policy")
     if is_a(fault, Exception) and fault is not error and context_of(fault) is None:
         set_context(fault, error)

@@ -67,8 +67,8 @@ class Submitters:
         submitter = self._submitters[job]
         submitter.go_on = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
-        # Withdrawn at the moment of the cancellation, so that the job can't be admitted before the
-        # task wakes up.
+        # The job is withdrawn at the moment of the cancellation, so that it can't be admitted before
+        # the task wakes up.
         def withdraw(_: object) -> trio.lowlevel.Abort:
             return trio.lowlevel.Abort.SUCCEEDED if self.withdraw(job) else trio.lowlevel.Abort.FAILED
 
@@ -105,7 +105,7 @@ class Submitters:
             submitter.go_on()
 
     def turn_away(self, jobs: Iterable[JobRecord], why: str) -> None:
-        """Release submitters without their jobs, with the reason."""
+        """Release submitters whose jobs are not admitted, with an error that states the reason."""
         for job in jobs:
             self._release(job, PoolClosedError(why))
 

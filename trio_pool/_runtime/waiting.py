@@ -40,8 +40,8 @@ class Waiting:
     """Lets tasks wait for jobs, and detects waits inside jobs that would never end.
 
     Attributes:
-      on_behalf: maps each of the pool's own tasks that works for another task, such as one that
-          takes the items of a stream, to that other task.
+      on_behalf: maps each of the pool's own tasks that work for another task to that other task;
+          for example, a task that takes the items of a stream.
     """
 
     __slots__ = ("_core", "_host", "on_behalf")
@@ -79,7 +79,7 @@ class Waiting:
     async def _wait_until(self, job: JobRecord, reached: Callable[[JobRecord], bool], wait: Wait | None = None) -> None:
         task = trio.lowlevel.current_task()
 
-        # A callback that is no longer registered has woken the task, or an earlier callback has cancelled it.
+        # If the callback is no longer registered, it has woken the task, or an earlier callback has cancelled it.
         def watch(job: JobRecord) -> None:
             if watch in watchers and reached(job):
                 del watchers[watch]
@@ -164,7 +164,7 @@ class Waiting:
             yield wait
 
     def begin_for(self, job: JobRecord) -> Wait | None:
-        """Register that the caller's job can't end before this one does, until `Waits.end`; None without such a job."""
+        """Register, until `Waits.end`, that the caller's job, if there is one, can't end before this one."""
         run = self.run_of_caller()
         if run is None:
             return None
@@ -205,7 +205,7 @@ class Waiting:
         return None
 
     def _run_around(self, job: JobRecord) -> Run | None:
-        """The run of a job in whose task the caller is, or a child of it."""
+        """The run of a job if the caller is its task, or a descendant of that task inside the job."""
         runs = {run.loop.task: run for run in runs_of(job) if run.loop is not None}
         # Tasks that a job has started outside of itself don't keep it from ending.
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()

@@ -1,4 +1,4 @@
-"""The Trio task of a worker: one worker loop per resource, with its scopes and its lifespan."""
+"""The Trio task of a worker, with its scopes and its lifespan, and the loops inside."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class WorkerTask:
 
     Attributes:
       runs: the channel to the loops. For each run that is sent, a loop is free or has been started.
-      free_loops: how many loops receive, or are about to, beyond those for the runs in the channel.
+      free_loops: how many loops receive, or are about to, in addition to those needed for the runs in the channel.
       held: the runs that the callers of their jobs execute; until they are given back, the worker
           stays in its lifespan.
     """
@@ -144,9 +144,9 @@ class WorkerTask:
         self.loans = Loans(core, host, self.send)
         check = None if worker._limits is None else worker._limits.check
         self.checker = None if check is None else Checker(worker, check, core, host)
-        # The loops, inside the lifespan: as many as have been needed at once, for the runs on the
-        # worker's places and those whose jobs have lent theirs. An idle loop ends if as many loops
-        # as the worker has places are idle already.
+        # The loops, inside the lifespan: as many as have been needed at once, for the runs that have a
+        # place and those that have lent theirs. A loop that becomes idle ends if there are already as
+        # many idle loops as the worker has places.
         self._loops: trio.Nursery | None = None
         self.free_loops = 0
         self.held: dict[Run, None] = {}
@@ -158,11 +158,11 @@ class WorkerTask:
         self.served.set()
         self.opened = trio.Event()
         self.stopped = trio.Event()
-        # Why the resource could not be opened; and why not again.
+        # The error if the resource could not be opened the first time; and if it could not be opened again.
         self.failure: BaseException | None = None
         self.gave_up: Exception | None = None
-        # How many calls of remove() wait for the worker's end, and the exception from leaving, for
-        # them to raise.
+        # How many calls of remove() wait for the worker's end, and the exception from leaving the
+        # lifespan, which these calls raise.
         self.removers = 0
         self.farewell: Exception | None = None
 
@@ -219,7 +219,7 @@ class WorkerTask:
         return self.core.cut_short(run, JobCancelledError(run.job), trio.current_time(), begun=False)
 
     def strand(self, run: Run | None = None) -> None:
-        """Release the runs that have not begun, since the lifespan cancels a loop and may take time to end.
+        """Release the runs that have not begun, since the lifespan has cancelled a loop and may take time to end.
 
         Arguments:
           run: the run that the loop has received and not begun, if any.
@@ -234,7 +234,7 @@ class WorkerTask:
         self.host.carry_out()
 
     def hurry(self) -> None:
-        """Make the worker leave at once if it is entering or leaving its lifespan, since everything ends."""
+        """Make the worker leave at once if it is entering or leaving its lifespan, since everything is ending."""
         if self._stage is not Stage.SERVING or self.breakage.has_begun:
             self.core.depart(self.worker, trio.current_time())
             self.host.carry_out()
@@ -246,7 +246,7 @@ class WorkerTask:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Run the worker's Trio task, shielded, since the pool ends its workers itself."""
+        """Run the worker's Trio task. It is shielded, since the pool itself ends its workers."""
         self.begun.set()
         with trio.CancelScope(shield=True):
             await self._live()
@@ -282,7 +282,7 @@ class WorkerTask:
                     self.host.blame(self.worker, error)
 
     def _next_try(self, error: Exception | None) -> BaseException | None:
-        """Plan the next try after a session has failed; return why there is none, if so."""
+        """Plan the next try after a session has failed; return the error if there is none, otherwise None."""
         if self._stage is Stage.OPENING:
             assert error is not None
             return self.reopening.failed(error)
@@ -290,7 +290,7 @@ class WorkerTask:
         return self.reopening.broke(ResourceBroken() if error is None else error, lasted)
 
     def _gives_up(self, error: Exception | None, last: BaseException) -> bool:
-        """Leave the pool, since the resource is not tried again because of the ``last`` error."""
+        """Leave the pool, since the resource is not opened again because of the ``last`` error."""
         if self._stage is not Stage.OPENING:
             self._break_down(error)
         if not is_a(last, Exception):
@@ -337,9 +337,9 @@ class WorkerTask:
         self._opened_at = trio.current_time()
         self.breakage.opened()
         self.is_recalled = False
-        # Set when no more runs will come and the callers have given theirs back.
+        # Set when no more runs will come and callers have given back the runs that they execute.
         self._vacated = trio.Event()
-        # Without a bound, since it holds only runs that have a place, whose number may change.
+        # The channel has no bound: it holds only runs that have a place, and the number of places may change.
         self.runs, self._receiver = trio.open_memory_channel[Run](math.inf)
         with self.runs, self._receiver:
             self.core.opened(self.worker, trio.current_time())
@@ -364,9 +364,9 @@ class WorkerTask:
             self.session.cancel()
 
     async def _wait_until_vacated(self) -> None:
-        """Wait until no more runs will come, and callers execute none.
+        """Wait until no more runs will come and callers execute none.
 
-        If the lifespan ends by itself meanwhile, this notices it, whatever the loops are doing.
+        If the lifespan ends by itself meanwhile, this detects it, whatever the loops are doing.
         """
         try:
             await self._vacated.wait()

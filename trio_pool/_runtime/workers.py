@@ -48,12 +48,12 @@ class Workers:
         self.elastic: Elastic[Any] | None = elastic
         engine.carriers |= {HIRE: self._on_hire, CHECK: self._on_check, UNCHECK: self._on_uncheck}
         self._ids = count(1)
-        # The workers of the start and of the autoscaler that open their resources, and those that
-        # leave at the end; and how many workers have to be opened when there is room.
+        # The workers, first ones or ordered by the autoscaler, that are opening their resources; those
+        # that leave at the end; and how many workers have to be opened when there is room.
         self._opening = Few(engine.config.max_opening)
         self._leaving = Few(engine.config.max_opening)
         self._to_hire = 0
-        # While the first workers are opened: the first error of one of them.
+        # Whether the first workers are being opened; and the first error of any of them.
         self._is_starting = False
         self._first_failure: BaseException | None = None
         self.commands: Commands = engine.commands
@@ -62,10 +62,10 @@ class Workers:
         self.crash: Callable[[BaseException], None] = engine.crash
         self.rng: Random = engine.rng
         self.reopening: RetryPolicy = engine.config.reopening
-        # Executes runs. Owned by trio_pool.testing, which puts another function in place of `run_job` to inject faults;
-        # that one is awaited before the block of a lease too, without arguments.
+        # Executes runs. `trio_pool.testing` replaces `run_job` by another function to inject faults; that one is also
+        # awaited before the block of a lease, without arguments.
         self.perform: Callable[[Run, tuple[Any, ...]], Awaitable[Any]] = run_job
-        # The decision about failed jobs; may change while the pool runs.
+        # The policy for failed jobs; may change while the pool runs.
         self.retry: RetryPolicy = engine.config.retry
         self.on_failure: OnFailure | None = engine.config.on_failure
 
@@ -91,7 +91,7 @@ class Workers:
         self._engine.core.join(worker, trio.current_time(), ordered=ordered)
         for ledger in self._engine.core.metering.ledgers:
             ledger.hired(worker)
-        # In the context of the pool's opener, since a worker outlives the job that added it.
+        # Started in the context of the pool's opener, since a worker outlives the job that added it.
         self._engine.start_task(task.run, f"<{one_line(name)}>", self._engine.context)
         self._engine.note_places()
         return worker
@@ -147,7 +147,7 @@ class Workers:
                     break
                 worker = recruit()
                 self._opening.add(worker)
-                await worker._task.begun.wait()  # otherwise they would begin in any order
+                await worker._task.begun.wait()  # otherwise the workers would begin in any order
             await self._opening.wait_until_empty()
         finally:
             self._is_starting = False
@@ -161,13 +161,13 @@ class Workers:
             if not worker._has_left:
                 self._leaving.add(worker)
                 self._let_go(worker, at_once=at_once)
-                await worker._task.served.wait()  # otherwise they would begin in any order
+                await worker._task.served.wait()  # otherwise the workers would begin in any order
         await self._leaving.wait_until_empty()
 
     def note_opened(self, worker: Worker, failure: BaseException | None) -> None:
         """Record that a worker has opened its resource, or will not."""
         if not self._opening.remove(worker):
-            return  # the caller of add() waits for it, or it has been open before
+            return  # the caller of add() waits for the worker, or it has been open before
         if failure is None:
             self._hire()
         elif self._is_starting and self._first_failure is None:
@@ -209,7 +209,7 @@ class Workers:
         return worker
 
     def _let_go(self, worker: Worker, *, at_once: bool) -> None:
-        """Make a worker leave; with ``at_once``, cancel what it does."""
+        """Make a worker leave; with ``at_once``, cancel what it is doing."""
         self._engine.core.depart(worker, trio.current_time(), cut=at_once)
         self._engine.carry_out()
         if at_once:
@@ -269,7 +269,7 @@ class Workers:
             worker._task.reopening.end_pause()
 
     def reset_breaker_of(self, worker: Worker) -> None:
-        """Close the breaker of a worker."""
+        """Close the circuit breaker of a worker."""
         self._engine.check_caller()
         self._engine.core.reset_breaker(worker, trio.current_time())
         self._engine.carry_out()
@@ -312,7 +312,7 @@ class Workers:
         on_failure, rng = self.on_failure, self._engine.rng
         breaker = None if worker._limits is None else worker._limits.breaker
         if race is not None and race.is_decided:
-            # Another run has decided the attempt. An error after a cancellation is not a failure.
+            # Another run has decided the attempt. An error after that cancellation is not a failure.
             policy, on_failure, breaker = RetryPolicy.never(), None, None
         try:
             if on_failure is None and breaker is None and policy._is_plain:
@@ -341,7 +341,7 @@ class Workers:
         notify(self._engine.instruments, "_session", worker, step)
 
     def blame(self, worker: Worker, error: Exception) -> None:
-        """Pass on an error from leaving a lifespan: to the callers of remove(), or else out of the pool's block."""
+        """Pass an error from leaving a lifespan to the callers of remove(), if any, or else out of the pool's block."""
         if worker._is_leaving and worker._task.removers:
             worker._task.farewell = error
             return
