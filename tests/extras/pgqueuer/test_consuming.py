@@ -11,6 +11,7 @@ import trio
 from tests.extras.pgqueuer.memory import MemoryQueue, processed, until
 from tests.threads import PlainThread
 from trio_pool import open_pool
+from trio_pool.engines._under_way import UnderWay
 from trio_pool.pgqueuer import PoolActor, PoolQueue, _consumption
 
 
@@ -321,6 +322,6 @@ async def test_a_worker_that_can_not_be_set_up_cancels_the_body(
 
 async def test_a_job_can_be_cancelled_before_it_is_in_the_pool() -> None:
     async with open_pool(["a"]) as pool:
-        order = _consumption.CancelOrder(_consumption.UnderWay(pool))
+        order = _consumption.CancelOrder(UnderWay(pool))
         order.cancel()
         assert order.cancel_called
