@@ -79,7 +79,7 @@ class ResourceCalls(Submitting, Generic[R]):
         Arguments:
           fn: an async function; its first argument is the resource.
           *args: its other arguments.
-          idle_only: only queue the job if an eligible worker has a free place for it.
+          idle_only: queue the job only if an eligible worker has a free place for it.
           **options: options of the job; see `JobOptions`.
 
         Returns:
@@ -107,7 +107,7 @@ class ResourceCalls(Submitting, Generic[R]):
         returns it; if the job died, the call raises its error.
 
         The caller's deadline, `trio.current_effective_deadline` at the time of the call, limits
-        retries. If a retry could only start after it, the job is dead at once
+        retries. If a retry could start only after it, the job is dead at once
         (`DeadReason.TIMED_OUT`), with the last error as its cause. The deadline has no other effect
         on the job; the caller's cancellation does.
 

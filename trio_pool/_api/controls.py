@@ -1,4 +1,4 @@
-"""What a program does with a pool while it runs: change its settings, close it, wait for it, cancel it."""
+"""The calls that control a running pool: change its settings, close it, wait for it, cancel it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Controls(Submitting):
 
     @trio.lowlevel.enable_ki_protection
     def resume(self) -> None:
-        """Undo `pause`. This doesn't end a rest, of the pool or of a worker, or the pause of a worker."""
+        """Undo `pause`. This doesn't end a rest of the pool or of a worker, nor the pause of a worker."""
         self._engine.check_caller()
         if not self._engine.stopping:
             self._engine.core.resume_pool(trio.current_time())

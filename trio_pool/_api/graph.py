@@ -1,4 +1,4 @@
-"""Graphs of jobs: their nodes, and the check whether they can be run."""
+"""Graphs of jobs: their nodes, and the check that they can be run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-_MOST_OF_CYCLE = 20  # keys of a cycle that the message names
+_MOST_OF_CYCLE = 20  # how many keys of a cycle the message names
 
 
 class Node:

@@ -1,4 +1,4 @@
-"""Futures for jobs that other threads have submitted."""
+"""Futures of jobs that other threads have submitted."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ V = TypeVar("V")
 
 
 class JobFuture(Future[V]):
-    """The future of a job for another thread than the pool's.
+    """The future of a job, for a thread other than the pool's.
 
-    The future is pending, and can be cancelled, until the job has ended. The public methods may be
+    The future is pending, and can be cancelled, until the job has ended. The public methods can be
     called in any thread. Methods with an underscore run in the pool's thread, which makes all
     changes to the job.
 
@@ -48,7 +48,7 @@ class JobFuture(Future[V]):
         super().__init__()
         self._submitting = submitting
         self._home = home
-        # The job once it has been created; owned by the pool's thread.
+        # The job, once it has been created; owned by the pool's thread.
         self._job: Job[V] | None = None
         # The job if it is dead and the future has its error.
         self._dead: Job[V] | None = None
@@ -74,7 +74,7 @@ class JobFuture(Future[V]):
         return cancelled
 
     def stop(self) -> None:
-        """Cancel the job unless it has ended, sent or not, and wait until its function no longer runs."""
+        """Cancel the job, sent or not, unless it has ended, and wait until its function no longer runs."""
         if super().cancel() and self._call_soon(self._abandon):
             wait([self])
 
@@ -105,7 +105,7 @@ class JobFuture(Future[V]):
         super().add_done_callback(fn)
 
     def expect_reader(self) -> None:
-        """Note that the error is certain to be read, perhaps after the end of the pool."""
+        """Record that the error is certain to be read, perhaps after the end of the pool."""
         with self._lock:
             self._waiting += 1
         self._told()  # in case the job is dead already
@@ -126,7 +126,7 @@ class JobFuture(Future[V]):
         return f"<{type(self).__name__} {state}: {self._job!r}>"
 
     def _told(self) -> None:
-        """Record that a reader has or will get the error, which deals with the death of the job."""
+        """Record that a reader has or will get the error, so that the dead job counts as dealt with."""
         if self._dead is None or self._dead._dealt_with:
             return
         if self._home.is_here():
@@ -205,7 +205,7 @@ class JobFuture(Future[V]):
         return () if job is None or job._state is None or has_ended(job) else (job,)
 
     def _settle(self, error: Exception | None = None) -> None:
-        """Set the outcome of the job, or the error that prevented the job, unless it is set."""
+        """Set the outcome of the job, or the error that prevented the job, unless the future is already done."""
         if self._settled:
             return
         self._settled = True
@@ -225,11 +225,11 @@ class JobFuture(Future[V]):
                 self._dead = job
                 with self._lock:
                     is_told = self._waiting > 0
-                if is_told:  # now, since the pool may end before the waiting thread runs
+                if is_told:  # at once, since the pool may end before the waiting thread runs
                     self._deal_with()
             self.set_exception(error)
         except BaseException as crash:
-            # From a callback; the future itself handles every Exception.
+            # Raised by a callback; the future itself handles every Exception.
             self._submitting._engine.crash(crash)
 
     def _deal_with(self) -> None:

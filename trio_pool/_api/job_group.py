@@ -78,12 +78,12 @@ class BaseGroup(Submitting):
         self._scope = trio.CancelScope()
         self._entered = False
         self._left = False
-        # Whether the body has begun, and not all is over: only then is the group among those of the pool.
+        # Whether the body has begun and the group has not ended: only then is it among the groups of the pool.
         self._is_open = False
-        # Whether the group refuses all jobs, because everything in it stops.
+        # Whether the group refuses all jobs, because everything in it is being stopped.
         self._stopping = False
         self._quiet: trio.Event | None = None
-        # Set when the group has its workers, or can't get them anymore.
+        # Set when the group has its workers, or can no longer get them.
         self._staffed = trio.Event()
         self._turned_away = False
         self._deaths: list[Job[Any]] = []
@@ -112,7 +112,7 @@ class BaseGroup(Submitting):
         self._engine.check_caller()
         bound = validate.bound("max_running", limit, least=1)
         self._engine.core.set_group_max_running(self._record, bound, trio.current_time())
-        self._defaults = attrs.evolve(self._defaults)  # with the group's bound
+        self._defaults = attrs.evolve(self._defaults)  # a copy that takes the group's bound into account
         self._lease_defaults = None
         self._engine.carry_out()
 
@@ -169,7 +169,7 @@ class BaseGroup(Submitting):
 
     @property
     def reserved(self) -> tuple[Worker, ...]:
-        """The worker of each place that is reserved for the group, so one with several places several times."""
+        """The worker of each place that is reserved for the group; a worker with several such places is repeated."""
         return self._engine.workers_of(self._record)
 
     def jobs(self, *states: JobState) -> Iterator[Job[Any]]:
@@ -195,13 +195,13 @@ class BaseGroup(Submitting):
     # The methods below are for the engine and the block.
 
     def _open(self) -> None:
-        """Note that the body begins."""
+        """Record that the body begins."""
         self._is_open = True
         self._engine.lifecycle.tell("group_opened", self)
         self._engine.carry_out()
 
     def _leave(self) -> None:
-        """Note that all is over."""
+        """Record that the group has ended."""
         engine, was_open = self._engine, self._is_open
         self._left = self._closed = True
         self._is_open = False
@@ -345,7 +345,7 @@ async def _run(group: G) -> AsyncGenerator[G, BaseException | None]:  # noqa: AS
                         error = interrupt if error is None else error
             group._stopping = True  # a job requeued while the watch ends no longer belongs to the group
             watch.stop()
-    finally:  # also if a Ctrl-C comes while the nursery waits for the watch
+    finally:  # even if a Ctrl-C comes while the nursery waits for the watch
         group._leave()
     name = "the group" if group.name is None else f"the group {one_line(group.name)!r}"
     come_out(name, watch.outcome(error), [failure_of(job) for job in group._deaths])

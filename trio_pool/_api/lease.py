@@ -23,7 +23,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 async def acquire() -> None:
-    """The function of a lease's job, which nobody calls: the caller of ``acquire`` executes the job."""
+    """The function of a lease's job. It is never called: the caller of ``acquire`` executes the job."""
 
 
 class Lease(OnlyAsync, Handle, Generic[R_co]):

@@ -78,10 +78,10 @@ P = TypeVar("P", bound=BasePool)
 
 
 class Adjuster:
-    """Changes the pools that are opened while it is among the ``adjusters``; only trio_pool.testing has some."""
+    """Changes pools that open while it is among the ``adjusters``; only trio_pool.testing defines adjusters."""
 
     def adjust(self, config: Config, /) -> None:
-        """Change the options of a pool, which have been checked."""
+        """Change the options of a pool, after they have been checked."""
 
     def made(self, pool: BasePool, /) -> None:
         """Change a pool that is about to open."""
@@ -98,7 +98,7 @@ def open_pool(resources: int, **options: Unpack[PoolOptions]) -> AbstractAsyncCo
 def open_pool(resources: Elastic[R], **options: Unpack[PoolOptions]) -> AbstractAsyncContextManager[Pool[R]]: ...
 
 
-# The overloads for Resources alone come first: mypy finds no S for a list of them in the union.
+# The overloads for only Resources come first: mypy can't infer S for a list of Resources from the union.
 @overload
 def open_pool(
     resources: Iterable[Resource[S]],

@@ -27,7 +27,7 @@ def outcome_of(job: Job[Any], attempt: Attempt) -> Literal["succeeded", "failed"
     error = attempt.error
     if error is None:
         return "succeeded"
-    # The function may have failed with the error of another job, or with one of this job after its
-    # end.
+    # The function may have failed with the error of another job, or with an error of this job from
+    # after its end.
     is_cut = is_a(error, JobCancelledError) and error.job is job and error._tells_of_attempt
     return "cut_short" if is_cut else "failed"

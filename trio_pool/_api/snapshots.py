@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """An async iterator of snapshots: one at once, one after each interval, and one when all has ended."""
+    """An async iterator of snapshots: one at once, one after each interval, and one when all jobs have ended."""
 
     __slots__ = ("_engine", "_has_last", "_interval", "_look", "_next_at")
 
@@ -33,7 +33,7 @@ class Snapshots:
         if self._has_last or self._next_at is None:
             await trio.lowlevel.checkpoint()
         else:
-            # A slow reader gets one snapshot at once, and not all the missed ones.
+            # A slow reader gets a single snapshot at once, not all the missed ones.
             with trio.CancelScope(deadline=self._next_at):
                 await self._engine.over.wait()
         if self._has_last:

@@ -1,4 +1,4 @@
-"""Turning the items of a stream into jobs, as long as there is room for more."""
+"""Turning the items of a stream into jobs, as long as there is room for more jobs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Feeder:
     """Turns a stream's items into jobs, as long as there is room for more.
 
     If taking an item runs none of the program's code, the reader that makes room takes the next
-    items. A task takes them only if room is made by jobs that back off or wait for their turn. In
-    all other cases a task takes all items.
+    items. A task then takes items only when room is made by jobs that back off or wait for their turn.
+    In all other cases a task takes all items.
 
     Arguments:
-      pool: where the jobs are submitted.
+      pool: the pool or group to which the jobs are submitted.
       fn: the jobs' function.
       items: the items.
       options: the jobs' options.
@@ -122,14 +122,14 @@ class Feeder:
         return self._take_plain if self._is_outside else partial(self._context.run, self._take_plain)
 
     def look(self) -> None:
-        """Check for room; items must not be taken right here."""
+        """Check for room. This call must not take items itself."""
         if self._window.is_wanted and self._window.room(if_held=True) > 0:
             self._rouse()
         else:
             self._reassure()
 
     def awaited(self) -> Iterable[JobRecord]:
-        """Return the jobs one of which must end before a reader can go on; none if more jobs may come first.
+        """Return the jobs of which one must end before a reader can go on; none if more jobs may come first.
 
         If the result was once empty, it stays empty until `is_unsure` is reset.
         """
@@ -140,7 +140,7 @@ class Feeder:
         return jobs
 
     def take_error(self) -> Exception | None:
-        """Return the reason why there are no more jobs, to the first reader only; None if the items have ended."""
+        """Return, to the first reader only, why there are no more jobs; None if the items have ended."""
         error = self._refusal if self._task.failure is None else self._task.failure
         self._task.failure = self._refusal = None
         return error
@@ -167,7 +167,7 @@ class Feeder:
         await self._task.finish()
         self._window.close()
         del self._engine.feeders[self]
-        if self._task.failure is not None:  # too late for the readers
+        if self._task.failure is not None:  # no reader can get it any more
             report("the items of a stream failed unnoticed", error=self._task.failure)
 
     # Creating jobs.
@@ -197,7 +197,7 @@ class Feeder:
         pool = self._pool
         options = self._fixed or self._options_of(item)
         job = pool._make_job(self._fn, (item,), options, self._jobs_context)
-        # First of all, since the next steps may have any effect: the window counts the job,
+        # This comes first, since the next steps may have any effect: the window counts the job,
         # whatever its outcome.
         self._take(job)
         try:
@@ -233,7 +233,7 @@ class Feeder:
         self._rouse()
 
     def _fail(self, error: Exception) -> None:
-        """Stop because no job can be made of an item."""
+        """Stop because no job can be made from an item."""
         self._task.failure = error
         self._end()
 

@@ -19,7 +19,7 @@ END = object()
 class Items:
     """An iterable or async iterable, and its iterator once it is needed.
 
-    The program's code runs here without protection, so Ctrl-C may interrupt it as usual.
+    The program's code runs here without protection, so that Ctrl-C can interrupt it as usual.
 
     Attributes:
       are_plain: whether taking an item runs none of the program's code.
@@ -40,7 +40,7 @@ class Items:
         self._iterator = aiter(self._source) if self.is_async else iter(self._source)
 
     def take_plain(self) -> Any:
-        """Return the next one of plain items, or `END`."""
+        """Return the next item, or `END`, if the items are plain."""
         return next(self._iterator, END)
 
     @trio.lowlevel.disable_ki_protection
@@ -55,7 +55,7 @@ class Items:
 
     @trio.lowlevel.disable_ki_protection
     def take_into(self, taken: list[Any], most: int) -> None:
-        """Append the next items of an iterable that is not async, fewer than ``most`` only at its end.
+        """Append the next ``most`` items of an iterable that is not async, or fewer at its end.
 
         If the iterable raises, the items before have been appended.
         """

@@ -23,9 +23,9 @@ _NAME = "<items of a stream>"
 class FeedingTask:
     """The task that takes a stream's items, if a task is needed.
 
-    The items may keep cancel scopes and nurseries open from one item to the next, which must belong
-    to a task of their own. A nursery surrounds that task. If the items end and leave scopes or
-    nurseries open, the nursery cancels them, which ends only the stream.
+    The items can keep cancel scopes and nurseries open from one item to the next. These must belong
+    to a task of their own, which a nursery surrounds. If the items end and leave scopes or nurseries
+    open, that nursery cancels them, which ends only the stream.
 
     Arguments:
       engine: the engine of the pool.
@@ -57,7 +57,7 @@ class FeedingTask:
         self._done = trio.Event()
         # Set when the waiting task should check for changes.
         self._news = trio.Event()
-        # The failure if it is a cancellation of the items that the pool didn't cause.
+        # The failure, if it is a cancellation of the items that the pool didn't cause.
         self._stray: Exception | None = None
         self.has_begun: bool = False
         self.failure: Exception | None = None
@@ -130,7 +130,7 @@ class FeedingTask:
             self._note(error, GeneratorExit)
 
     def _note(self, error: BaseException, *expected: type[BaseException]) -> None:
-        """Keep the errors of the items, without the leaves that the pool itself has caused."""
+        """Store the errors of the items, without the leaves that the pool itself has caused."""
         if self._scope.cancel_called:
             expected += (trio.Cancelled,)
         rest = without(expected, error)
@@ -140,7 +140,7 @@ class FeedingTask:
         if not is_a(told, Exception):
             self._engine.crash(told)
             return
-        if is_a(told, StopAsyncIteration):  # the readers would take it for the end of the iteration
+        if is_a(told, StopAsyncIteration):  # the readers would mistake it for the end of the iteration
             told = RuntimeError("taking an item raised StopAsyncIteration")
             told.__cause__ = rest
         if self.failure is None or self.failure is self._stray:

@@ -55,8 +55,8 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
         options: ItemSpec,
     ) -> None:
         self._engine = engine = pool._engine
-        # The ends for the window and for the readers, and another one for what is unread at the end: that for the
-        # readers may be closed before the last job has ended.
+        # The ends of a channel for the window and for the readers; and one more receiving end for the entries that are
+        # left unread, since that of the readers may be closed before the last job has ended.
         outlet: Outlet
         outlet, self._results, self._rest = self._open_channel()
         self._window = self._order(engine.roster, engine.commands, buffer, engine.config.max_queue, outlet, self._look)
@@ -144,19 +144,19 @@ class Stream(OnlyAsync, abc.ABC, Generic[V, X]):
             entry = await self._receive()
         if entry is None:
             self._tell("read")
-            await trio.lowlevel.checkpoint()  # receive() is no checkpoint at the end of the channel
+            await trio.lowlevel.checkpoint()  # receive() is not a checkpoint at the end of the channel
             error = self._feeder.take_error()
             raise StopAsyncIteration if error is None else error
         return self._read(entry)  # noqa: ASYNC910  # receiving is a checkpoint
 
     def _read(self, entry: Any) -> X:
-        """Return what a reader gets that has received an entry."""
+        """Return what a reader gets for an entry that it has received."""
         self._tell("read")
         self._note_read()
         return self._given(entry)
 
     def _note_read(self) -> None:
-        """Make room for others in the place of an entry that has been read."""
+        """Make room for other entries after one has been read."""
         self._window.unread -= 1
         if self._engine.core.waits.readers:
             self._feeder.look_at_readers()  # also for other readers that may have waited for this job

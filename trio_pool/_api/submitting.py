@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 NO_TAGS: tuple[str, ...] = ()
-# The options of a lease that were left out. Compared by identity: equality is the caller's code.
+# The values of options that a call for a lease leaves out. Compared by identity: equality is the caller's code.
 _NOT_GIVEN: dict[str, object] = {
     "requires": NO_TAGS,
     "worker": None,
@@ -170,7 +170,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         return job
 
     def _lease_options(self, timeout: float | None, **given: object) -> JobSpec:
-        """Return the options of a lease's job; a block can't be entered elsewhere than in the pool's own Trio run."""
+        """Return the options of a lease's job; its block can be entered only in the pool's own Trio run."""
         self._engine.check_caller(
             "here no block of acquire() can be entered; let an async function in the pool's run do that, "
             "with trio.from_thread.run(..., trio_token=...)"
@@ -231,7 +231,7 @@ class Submitting(Handle, FixedAttributes, Entered):
         return waits
 
     def _goes_straight(self, job: Job[Any]) -> bool:
-        """Start or queue a job, if nothing else has to be considered; return whether that was done."""
+        """Start or queue a job by the straight way, if possible; return whether that was done."""
         engine = self._engine
         if engine.closed or self._closed:
             return False
@@ -266,7 +266,7 @@ class Submitting(Handle, FixedAttributes, Entered):
             self._engine.cancel_job(job, "with its caller")
             with trio.CancelScope(shield=True):
                 await self._engine.waiting.wait_for_end(job)
-            # A Ctrl-C must not get lost, whatever has become of the job.
+            # A Ctrl-C must not get lost, whatever the outcome of the job.
             if job.state in (JobState.DEAD, JobState.SUCCEEDED) and not isinstance(error, KeyboardInterrupt):
                 return self._engine.result_of(job)
             raise

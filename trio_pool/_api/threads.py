@@ -43,8 +43,8 @@ def run_from_thread(submitting: Submitting, fn: Callable[..., Any], args: tuple[
         return value
     future = _new_future(submitting, home)
     try:
-        # Inside the block too, since the job may start, and a Ctrl-C arrive, before this call
-        # returns.
+        # This call is inside the block too, since the job may start, and a Ctrl-C arrive, before the
+        # call returns.
         future.send(fn, args, resolved, _context_of_job())
         return future.result()
     except BaseException:
