@@ -1,4 +1,4 @@
-"""A recorder of what a pool does, and replays of it with other workers and options. Nothing else imports it."""
+"""A recorder of a pool's activity, and replays of it with other workers and options. Nothing else imports it."""
 
 from .._basics.public_names import publish
 from ._recorder import Recorder

@@ -1,4 +1,4 @@
-"""The clock of a replay, and the one task that moves it."""
+"""The clock of a replay, and the only task that moves it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Rank = tuple[int, int]
-"""Who goes first at the same instant: the kind of the waiting task, and its number among them."""
+"""The order of tasks at the same instant: the kind of the waiting task, and its number within that kind."""
 
 WORKER, RUN, LATE_RUN, THREAD, LATE, LAST = range(6)
 
@@ -29,19 +29,19 @@ class ReplayClock(trio.abc.Clock):
         self.now = 0.0
 
     def start_clock(self) -> None:
-        """Nothing to start."""
+        """Do nothing; there is nothing to start."""
 
     def current_time(self) -> float:
         """The replay's time."""
         return self.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """No time passes by itself."""
+        """Return how long to sleep: no time passes by itself."""
         return 0.0 if deadline <= self.now else 999999.0
 
 
 class _Entry:
-    """What goes on at a time, unless it is over by then."""
+    """A call that is due at a time, unless it has been dropped by then."""
 
     __slots__ = ("go_on", "is_over")
 
@@ -53,8 +53,8 @@ class _Entry:
 class Conductor:
     """Lets the tasks of a replay go on at their times, one after another.
 
-    Trio runs tasks that become ready at the same moment in any order. So the conductor lets the next one go on only
-    when all others wait: what happens, and in which order, is the same in each replay.
+    Trio runs tasks that become ready at the same moment in any order. So the conductor lets the next task go on only
+    when all others wait. This makes the events and their order the same in each replay.
 
     Arguments:
       clock: the clock of the replay.
@@ -71,7 +71,7 @@ class Conductor:
 
     @property
     def now(self) -> float:
-        """The time."""
+        """The replay's time."""
         return self._clock.now
 
     def call_at(self, time: float, rank: Rank, go_on: Callable[[], object]) -> _Entry:
@@ -105,7 +105,7 @@ class Conductor:
                     self.scope.cancel()
                     continue
                 if deadline <= due:
-                    clock.now = deadline  # Trio deals with it, and then all wait again
+                    clock.now = deadline  # Trio handles the deadline, and then all tasks wait again
                     continue
                 clock.now = due
             entry = heappop(heap)[3]

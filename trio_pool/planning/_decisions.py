@@ -1,4 +1,4 @@
-"""Errors, policies and breakers that lead to the recorded decisions again."""
+"""Errors, policies and circuit breakers that reproduce the recorded decisions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class RecordedError(Exception):
-    """Stands for an error of which the recording only has the name."""
+    """Stands for an error of which the recording has only the name."""
 
 
 def error_of(attempt: Line, *, is_like_recorded: bool) -> Exception:
     """The error with which an attempt ends.
 
     Arguments:
-      is_like_recorded: whether the decision is repeated; otherwise another policy decides, by the type of the error.
+      is_like_recorded: whether the recorded decision is repeated; if not, another policy decides by the error's type.
     """
     decision: Line = attempt.get("decision", {})
     delay = decision.get("again", 0.0)
@@ -49,7 +49,7 @@ def error_of(attempt: Line, *, is_like_recorded: bool) -> Exception:
 
 
 def _like(name: str) -> Exception:
-    """An error of the type with this name, if the program has it; it is made without calling it."""
+    """An error of the type with this name, if the program has it; it is made without calling ``__init__``."""
     module, dot, rest = name.rpartition(".")
     while dot:
         found: Any = sys.modules.get(module)
@@ -66,14 +66,14 @@ def _like(name: str) -> Exception:
 
 
 def _recorded_decision() -> Line | None:
-    """The decision about the attempt that has just ended; None if that ended otherwise than recorded."""
+    """The recorded decision about the attempt that has just ended; None if it did not end as recorded."""
     script: Script = current_job().args[0]
     return script.current.get("decision") if script.has_ended_as_recorded else None
 
 
 @attrs.frozen(kw_only=True)
 class AsRecorded(RetryPolicy):
-    """Repeats the recorded decisions; decides like the recorded policy about attempts that end otherwise."""
+    """Repeats the recorded decisions; if an attempt does not end as recorded, decides like the recorded policy."""
 
     most: float | None = None
 
@@ -92,7 +92,7 @@ class AsRecorded(RetryPolicy):
         return decision is not None and "again" not in decision
 
     def delay(self, failed: int, error: Exception, previous: float, rng: Random) -> float:
-        """The delay that there was."""
+        """The recorded delay."""
         decision = _recorded_decision()
         return RetryPolicy.delay(self, failed, error, previous, rng) if decision is None else decision["again"]
 
@@ -111,6 +111,6 @@ def _counts_as_recorded(_: Exception) -> bool:
 
 
 def breaker_as_recorded(data: Line | None) -> CircuitBreaker | None:
-    """A recorded breaker, which counts the failures that it has counted."""
+    """A circuit breaker like a recorded one; it counts the failures that were counted in the recording."""
     breaker: CircuitBreaker | None = policy_of(data)
     return None if breaker is None else attrs.evolve(breaker, counts=_counts_as_recorded)

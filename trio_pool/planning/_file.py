@@ -1,4 +1,4 @@
-"""The file of a recording: one JSON value a line, the first of which says what it is."""
+"""The file of a recording: one JSON value per line; the first one identifies the format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ FORMAT = "trio_pool recording"
 VERSION = 1
 
 MOST_HELD_BACK = 65_536
-"""Characters that may be lost in a crash."""
+"""How many characters may be held back, and so lost in a crash."""
 MOST_SECONDS = 1.0
-"""For how long they may be held back, if events come meanwhile."""
+"""For how long characters may be held back while events go on."""
 
 
 class LineWriter:
     """Writes lines to a file, many at a time.
 
     Arguments:
-      path: the file; emptied now, so that a wrong path is an error at once.
+      path: the file. It is emptied at once, so that a wrong path is reported immediately.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -47,7 +47,7 @@ class LineWriter:
             self._flushed_at = now
 
     def flush(self) -> None:
-        """Write what is held back. The file is open only meanwhile: nobody says when a recorder is no longer used.
+        """Write what is held back. The file is open only during this call, since the end of its use is unknown.
 
         Raises:
           OSError: if the file can't be written; then what was held back is lost.
@@ -62,7 +62,7 @@ def _encoded(line: dict[str, Any]) -> str:
 
 
 def read_lines(path: str | PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Read the lines of a recording, without the first; a half-written line at the end is no line.
+    """Read the lines of a recording, except the first and a half-written line at the end.
 
     Raises:
       ValueError: if the file is no recording, or is of a later version of this package.
@@ -80,7 +80,7 @@ def read_lines(path: str | PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 def _decoded(text: str) -> dict[str, Any] | None:
-    """The value of a line; None if it was not written to its end."""
+    """The value of a line; None if the line was not written completely."""
     if not text.endswith("\n"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The jobs of a replay: what their functions do, and the options with which they come."""
+"""The jobs of a replay: what their functions do, and the options with which they are submitted."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Performer:
-    """Performs the runs of a replay's jobs: they last as long as recorded, and end as recorded.
+    """Performs the runs of a replay's jobs: they take as long as recorded, and end as recorded.
 
     Arguments:
-      conductor: lets the time pass.
+      conductor: lets time pass.
       contents: the recording.
       setup: the replay's pool.
-      follow: performs what a task inside of a run does with the pool.
+      follow: performs the calls that a task inside of a run makes to the pool.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Performer:
         end = self._conductor.now + seconds
         try:
             if how != "timeout" and how != "cut" and seconds >= self._limit_of(script, attempt):
-                with trio.CancelScope(shield=True):  # it went on in spite of its timeout
+                with trio.CancelScope(shield=True):  # the recorded run went on in spite of its timeout
                     await self._last(run, script, attempt, end, how)
             elif not threads:
                 await self._last(run, script, attempt, end, how)
@@ -80,19 +80,19 @@ class Performer:
                     await self._last(run, script, attempt, end, how)
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
-                # Those that are cancelled at the same instant end one after another.
+                # Runs that are cancelled at the same instant end one after another.
                 late = max(0.0, seconds - self._limit_of(script, attempt)) if how == "timeout" else 0.0
                 if how == "cut" and self._is_unchanged and run.race is None and run.cut is Cut.CANCELLED:
-                    late = max(0.0, end - self._conductor.now)  # what it did when it was cancelled took so long
+                    late = max(0.0, end - self._conductor.now)  # how long the recorded run took to end
                 script.has_ended_as_recorded = how == "timeout"
                 if run.cut is not None and mishap is None and not is_further:
-                    script.take_back()  # its worker is taken away, and it will run again
+                    script.take_back()  # the worker is removed, and the job will run again
                 await self._conductor.until(self._conductor.now + late, (RUN, run.number))
             raise
         self._end(script, attempt, how)
 
     def _limit_of(self, script: Script, attempt: Line) -> float:
-        """How long the recorded attempt could last before a timeout cancelled it."""
+        """How long the recorded attempt could take before a timeout cancelled it."""
         each, in_all = self._timeouts_of(script)
         limit = math.inf if each is None else each
         if in_all is None or in_all == math.inf or attempt not in script.attempts:
@@ -108,7 +108,7 @@ class Performer:
         ]
 
     async def _last(self, run: Run, script: Script, attempt: Line, end: float, how: str) -> None:
-        """Wait for the end of a run; lend its place meanwhile, and say what it has used, as recorded."""
+        """Wait for the end of a run; meanwhile, lend its place and report what it has used, as recorded."""
         rank: Rank = (RUN, run.number)
         is_race = run.race is not None
         start, steps = end - (attempt["seconds"] if not is_race else 0.0), attempt.get("steps", ())
@@ -119,7 +119,7 @@ class Performer:
         if how == "cut" and not is_race:
             if script.is_cancelled_alone:
                 await trio.sleep_forever()
-            end = max(end, start + script.usual)  # it would have taken longer
+            end = max(end, start + script.usual)  # without the cut it would have taken longer
         elif how == "cut":
             rank = (LATE_RUN, run.number)
         await self._conductor.until(end, rank)
@@ -130,12 +130,12 @@ class Performer:
             raise error_of(attempt, is_like_recorded=self._repeats_decisions(script))
 
     def _repeats_decisions(self, script: Script) -> bool:
-        """Whether what becomes of a job after a failure is as recorded."""
+        """Whether the decision about a job after a failure is as recorded."""
         return self._is_like_recorded or "retry" in script.line.get("options", {})
 
     def _most_repeats(self, script: Script) -> int:
-        """How often the last attempt may be repeated, which may be one that was to be tried again."""
-        # A job with a timeout died of that, which ends it in the replay too.
+        """How often the last recorded attempt may be repeated, even if that one failed and was to be tried again."""
+        # A job with a total timeout died of it, and the timeout also ends the job in the replay.
         is_over = script.line["end"] == "dead" and self._timeouts_of(script)[1] in (None, math.inf)
         return 0 if is_over and script.attempts and self._repeats_decisions(script) else MOST_REPEATS
 
@@ -157,7 +157,7 @@ class Performer:
     async def _stay_lent(  # noqa: ASYNC910  # not for users
         self, run: Run, start: float, steps: Iterator[list[Any]]
     ) -> None:
-        """Take the steps of an attempt until it asks for its lent place."""
+        """Take the steps of an attempt until it requests its lent place back."""
         for offset, what, value in steps:
             await self._conductor.until(start + offset, (RUN, run.number))
             if what == "claimed":
@@ -179,7 +179,7 @@ class JobOptionsOf:
         self._policies: dict[str, Any] = {}
 
     def of(self, script: Script) -> dict[str, Any]:
-        """The options of a job, as the calls of the pool take them."""
+        """The options of a job, as arguments for the calls of the pool."""
         line: Line = script.line.get("options", {})
         options: dict[str, Any] = {"name": script.line["name"]}
         for name in ("attempt_timeout", "total_timeout"):

@@ -1,4 +1,4 @@
-"""Failed attempts that are the workers' own doing, whichever job they had then."""
+"""Failed attempts that the workers caused, whichever job they ran at the time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from ._script import Contents, Line, Script
 
 MOST_REPEATS = 1000
-"""Failed attempts beyond the recorded ones after which a job is given up: nothing says that it would ever succeed."""
+"""How many failed attempts beyond the recorded ones a job may have; without a limit, it might never end."""
 
 
 class Mishaps:
-    """Says which attempts of a replay fail because of their workers.
+    """Determines which attempts of a replay fail because of their workers.
 
-    A worker that has to rest was used up, and what is to be tried on another worker is likely to go well there.
+    Two kinds of recorded failures count as a worker's own: after the one, the worker had to rest, since it was used up;
+    after the other, the job was to be tried on another worker, where it was likely to succeed.
 
-    With nothing changed, each mishap meets the recorded job if that comes to the worker, else the next that does.
-    Otherwise, each worker has as many of them among its attempts as the recorded one.
+    If nothing is changed, each mishap affects the recorded job if that job comes to the worker, otherwise the next job
+    that does. If something is changed, each worker has as many mishaps among its attempts as the recorded worker.
 
     Arguments:
       contents: the recording.
@@ -32,13 +33,13 @@ class Mishaps:
         self._sequences = contents.mishaps
         self._source_of = source_of
         self._is_unchanged = is_unchanged
-        # How many attempts have begun on each worker; and for each of the recording, the mishaps of jobs that have
-        # gone elsewhere.
+        # How many attempts have begun on each worker; and for each recorded worker, the mishaps whose jobs have gone to
+        # other workers.
         self._begun: dict[int, int] = {}
         self._missed: dict[int, deque[Line]] = {}
 
     def next_of(self, script: Script, worker: Any) -> Line | None:
-        """The attempt that the worker spoils for the job that it begins now; None if it does not."""
+        """The failed attempt that the worker causes for the job that it begins now; None if it causes none."""
         if not self._sequences or script.mishaps >= MOST_REPEATS:
             return None
         mishap = (self._by_job if self._is_unchanged else self._by_turn)(script, worker)

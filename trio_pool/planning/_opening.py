@@ -1,4 +1,4 @@
-"""How a pool was opened, as plain values."""
+"""The arguments with which a pool was opened, as plain values."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def described(worker: WorkerRecord, config: Config, shared: SharedLimits) -> dic
 
 
 def plain_options(spec: JobSpec, config: Config, limits: SharedLimits) -> dict[str, Any]:
-    """The options of a job that are its own, without its name, its group, and the jobs it starts after."""
+    """The options that a job itself has, without its name, its group, and the jobs that it starts after."""
     line: dict[str, Any] = {}
     if spec.is_lease:
         line["lease"] = True

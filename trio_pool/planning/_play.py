@@ -1,4 +1,4 @@
-"""One replay: the recorded jobs in a pool on a clock of its own."""
+"""One replay: the recorded jobs in a pool with its own clock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REFUSED = (PoolClosedError, NoEligibleWorkerError)
 
 
 class Outcome:
-    """What came out of a replay."""
+    """The outcome of a replay."""
 
     def __init__(self, elapsed: float, statistics: PoolStatistics, watch: Watch, explanation: str) -> None:
         self.elapsed = elapsed
@@ -51,8 +51,8 @@ class Watch(Instrument, InnerEvents):
     """Watches a replay.
 
     Arguments:
-      setup: is told which worker enters its lifespan.
-      came: is told of each job that has come.
+      setup: receives the worker that enters its lifespan.
+      came: called with each job that has entered the pool, and its script.
     """
 
     def __init__(self, setup: Setup, came: Callable[[Job[Any], Script], None]) -> None:
@@ -87,7 +87,7 @@ class Player:
 
     Arguments:
       contents: the recording.
-      conductor: lets the time pass.
+      conductor: lets time pass.
       setup: the replay's pool.
     """
 
@@ -109,7 +109,7 @@ class Player:
         self._is_alone = len(contents.threads) == 1 and not any(each.threads for each in self._scripts.values())
 
     async def play(self) -> Outcome:
-        """Play it from beginning to end."""
+        """Play the recording from beginning to end."""
         setup = self._setup
         watch = Watch(setup, self._came)
         instruments = (watch, *setup.options.pop("instruments", ()))
@@ -118,7 +118,7 @@ class Player:
             setup.resources, **setup.options, instruments=instruments
         )
         contents, scope = self._contents, trio.CancelScope()
-        # With anything changed, nobody knows when it would be cancelled.
+        # If anything is changed, it is unknown when the pool would be cancelled.
         is_broken_off = contents.broken_off is not None and setup.is_unchanged
         try:
             with scope:
@@ -141,7 +141,7 @@ class Player:
         return Outcome(elapsed, self._pool.statistics(), watch, self._pool.explain())  # noqa: ASYNC910  # not for users
 
     def _note_workers(self, workers: tuple[Worker, ...]) -> None:
-        """Note which worker stands for which in the recording."""
+        """Record which worker represents which worker of the recording."""
         if workers and not self._setup.is_elastic:
             recorded = self._contents.workers
             if self._setup.has_recorded_workers:
@@ -149,7 +149,7 @@ class Player:
             self._workers.update((data["id"], workers[at % len(workers)]) for at, data in enumerate(recorded))
 
     def _begin(self) -> None:
-        """Begin with what the tasks of the program did."""
+        """Start the tasks that repeat what the tasks of the program did."""
         arrivals: list[tuple[float, int, Script]] = []
         for thread in self._contents.threads:
             gap, order, first = thread.steps[0]
@@ -175,7 +175,7 @@ class Player:
         await self._take_steps(Cursor(thread.steps), None)
 
     async def _take_steps(self, steps: Cursor, end: Line | None) -> None:  # noqa: ASYNC910  # not for users
-        """Take steps, up to the one that ends the block in which they are."""
+        """Take steps, up to the one that ends the enclosing block."""
         conductor = self._conductor
         rank = (THREAD, 0)
         for gap, order, what in steps:
@@ -194,11 +194,11 @@ class Player:
                 await self._in_stream(what, steps, rank[1])
             elif what["do"] not in ("end_group", "leave_stream"):
                 await self._act(what)
-        if end is not None and end.get("do") == "leave_stream":  # the recording broke off
+        if end is not None and end.get("do") == "leave_stream":  # the recording ends inside the block
             await self._read({"read": end["stream"], "pauses": repeat(0.0)}, rank)
 
     async def _in_group(self, what: Line, steps: Cursor) -> None:  # noqa: ASYNC910  # not for users
-        """Open a group, and do what was done in its block."""
+        """Open a group, and repeat what was done in its block."""
         key, end = what["group"], {"do": "end_group", "group": what["group"]}
         reserve = min(what["reserve"], int(min(self._pool._engine.core.most_places, 1e9)))
         options: dict[str, Any] = {"name": what["name"], "must_succeed": what["must_succeed"]}
@@ -219,7 +219,7 @@ class Player:
             steps.skip_to(end)
 
     async def _in_stream(self, what: Line, steps: Cursor, order: int) -> None:  # noqa: ASYNC910  # not for users
-        """Open a stream, and do what was done in its block."""
+        """Open a stream, and repeat what was done in its block."""
         key, end = what["stream"], {"do": "leave_stream", "stream": what["stream"]}
         scripts = [self._scripts[script.id] for script in self._contents.streams.get(key, ())]
         target: Any = self._target(scripts[0]) if scripts else self._pool
@@ -231,7 +231,7 @@ class Player:
                 await self._take_steps(steps, end)
 
     def _items(self, scripts: list[Script], order: int) -> Any:
-        """The items of a stream: its jobs, as fast as their source gave them."""
+        """The items of a stream: the scripts of its jobs, yielded at the recorded times."""
         if not any("took" in script.line for script in scripts):
             return scripts
         conductor = self._conductor
@@ -245,7 +245,7 @@ class Player:
         return take()
 
     def _stream_options(self, scripts: list[Script]) -> dict[str, Any]:
-        """Options for all jobs of a stream, or functions of the item where they differ."""
+        """The options of a stream's jobs: values that are the same for all, or functions of the item."""
         kinds = {repr((script.line.get("options"), script.line["name"])) for script in scripts}
         afters = any("after" in script.line for script in scripts)
         if len(kinds) <= 1 and not afters:
@@ -257,7 +257,7 @@ class Player:
         return self._options.of(script).get(name)
 
     async def _read(self, what: Line, rank: tuple[int, int]) -> None:  # noqa: ASYNC910  # not for users
-        """Read from a stream, with the pauses that there were."""
+        """Read from a stream, with the recorded pauses."""
         stream = self._streams.get(what["read"])
         if stream is None:  # the recording lacks its beginning
             return  # noqa: ASYNC910  # not for users
@@ -303,7 +303,7 @@ class Player:
         return self._groups.get(script.line.get("group", 0), self._pool)
 
     def _spec(self, script: Script, target: Any) -> Any:
-        """The checked options of a job: most jobs have the same."""
+        """The checked options of a job; kept, since most jobs have the same."""
         if "after" in script.line:
             return target._resolve(self._options.of(script), "submit")
         key = (id(target), repr((script.line.get("options"), script.line["name"])))
@@ -313,7 +313,7 @@ class Player:
         return spec
 
     async def _hold(self, script: Script) -> None:  # noqa: ASYNC910  # not for users
-        """Hold a resource as the caller of ``acquire`` did."""
+        """Hold a resource for as long as the caller of ``acquire`` did."""
         options = self._options.of(script)
         for name in ("retry", "attempt_timeout", "after", "hedge"):
             options.pop(name, None)
@@ -327,12 +327,12 @@ class Player:
                     raise PoolError("as recorded")
 
     def _came(self, job: Job[Any], script: Script) -> None:
-        """Note a job that has come. If its caller cancelled it, so does the replay, as long after it came."""
+        """Record that a job has entered. If its caller cancelled it, the replay cancels it after the same time."""
         script.job = job
         if script.is_cancelled_alone:
             self._conductor.call_at(job.submitted_at + script.line["lasted"], (LATE, script.id), job.cancel)
 
-    # What the program did to workers and to the pool.
+    # What the program did with workers and with the pool.
 
     async def _act(self, what: Line) -> None:  # noqa: ASYNC910  # not for users
         """Pause, resume, rest, reopen, add or remove."""
@@ -383,5 +383,5 @@ def replay_of(contents: Contents, workers: int | None, seed: int, changes: Mappi
     # Nothing of the caller's context belongs to the replay.
     try:
         return Context().run(partial(trio.run, run, clock=clock))
-    except Exception as error:  # of the caller's functions, out of nurseries
+    except Exception as error:  # raised by the caller's functions, in groups of nurseries
         raise leaves(error)[0] from None

@@ -1,4 +1,4 @@
-"""The instrument that writes down what a pool does."""
+"""The instrument that records what a pool does."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _A_MOMENT = 0.1  # seconds
 class Recorder(Instrument, InnerEvents):
     """An instrument that writes what a pool does to a file, to be replayed as a `Recording`.
 
-    Pass it as one of the ``instruments`` of `trio_pool.open_pool`. The file has a JSON value a line: how the pool was
-    opened, as far as that is plain values; how and when each job came, with its options; and for each attempt which
-    worker ran it, how long it took, and how it ended. No arguments, results or messages of errors are written; the
-    jobs' names and keys are.
+    Pass it as one of the ``instruments`` of `trio_pool.open_pool`. The file has one JSON value per line: the arguments
+    with which the pool was opened, as far as they are plain values; how and when each job was submitted, with its
+    options; and for each attempt, which worker ran it, how long it took, and how it ended. The jobs' names and keys are
+    written, but no arguments, results or messages of errors.
 
-    A recorder records one pool. It keeps in memory what is under way, and writes what has ended within about a second,
-    so that a file can be read after a crash. If the file can't be written, the pool logs the error once and removes
-    the recorder, as it does with every instrument that raises.
+    A recorder records one pool. It keeps unfinished jobs in memory, and writes ended ones within about a second, so
+    that the file can be read after a crash. If the file can't be written, the pool logs the error once and removes the
+    recorder, like every instrument that raises an exception.
 
     Arguments:
       path: the file; what is in it is overwritten.
@@ -68,16 +68,16 @@ class Recorder(Instrument, InnerEvents):
         self._is_open = False
         self._limits = SharedLimits()
         self._traces: dict[Job[Any], Trace] = {}
-        # How the jobs come that wait for a place in the queue, or depend on others.
+        # How jobs were submitted that wait for a place in the queue, or that depend on others.
         self._coming: WeakKeyDictionary[JobRecord, Coming] = WeakKeyDictionary()
         self._threads: Threads
         self._streams: dict[StreamWindow[Any], OpenStream] = {}
         self._stream_numbers = count(1)
         self._groups: dict[Group, int] = {}
         self._group_numbers = count(1)
-        # The workers of the start, and those that have come since; when each began to enter or leave its lifespan.
+        # The first workers, and those that have joined since; and when each began to enter or leave its lifespan.
         self._workers: set[int] = set()
-        # The lines of the time before the pool is open.
+        # The lines from before the pool is open.
         self._early: list[dict[str, Any]] = []
         self._since: dict[int, float] = {}
         self._stages: dict[int, str] = {}
@@ -85,9 +85,9 @@ class Recorder(Instrument, InnerEvents):
         self._removers: dict[int, Thread] = {}
         self._is_ending = False
         self._has_bounds_by_key = False
-        # The rests that decisions about failures lead to, by worker.
+        # The rests that result from decisions about failures, by worker.
         self._expected_rests: dict[int, float] = {}
-        # The options of the last job in words: most jobs have the same.
+        # The options of the last job as plain values, kept since most jobs have the same.
         self._last_options: tuple[JobSpec, dict[str, Any]] | None = None
 
     @property
@@ -131,7 +131,7 @@ class Recorder(Instrument, InnerEvents):
         self._is_open = False
 
     def _meet(self, engine: Engine) -> None:
-        """Begin with the first event of a pool that has been opened."""
+        """Begin the recording at the first event of the pool."""
         if self._is_open and engine is self._engine:
             return
         if self._engine is not None:
@@ -212,7 +212,7 @@ class Recorder(Instrument, InnerEvents):
         self._coming.setdefault(job, Coming()).after = [other._id for other in after]
 
     def _trace(self, job: Job[Any]) -> Trace:
-        """The trace of a job; one that was under way before the recording begins with it."""
+        """The trace of a job; a new one if the job was already under way when the recording began."""
         if job not in self._traces:
             self.job_submitted(job)
         return self._traces[job]
@@ -338,7 +338,7 @@ class Recorder(Instrument, InnerEvents):
         if step != "left":
             self._since[worker.id] = now
         elif (since := self._since.pop(worker.id, None)) is not None:
-            # It has left, or could not be entered.
+            # The lifespan has been left, or could not be entered.
             what = "left" if self._stages.pop(worker.id, None) == "leaving" else "not_entered"
             self._write({what: worker.id, "seconds": seconds(now - since)})
         self._stages[worker.id] = step
@@ -374,7 +374,7 @@ class Recorder(Instrument, InnerEvents):
             self._do("resume", {"worker": worker.id})
 
     def worker_resting(self, worker: Worker, until: float) -> None:
-        # Real clocks go on between a decision and what follows from it.
+        # Real clocks go on between a decision and its effect.
         if abs(self._expected_rests.pop(worker.id, math.inf) - until) > _A_MOMENT:
             self._do("rest", {"worker": worker.id, "seconds": seconds(until - trio.current_time())})
 

@@ -36,9 +36,9 @@ class Recording(FixedAttributes):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a recording, also of a program that runs or was killed.
+        """Read a recording, even of a program that still runs or was killed.
 
-        Jobs that were under way when the recording broke off are left out, and so is a half-written last line.
+        Jobs that were under way when the recording ended are left out, and so is a half-written last line.
 
         Raises:
           OSError: if the file can't be read.
@@ -56,16 +56,16 @@ class Recording(FixedAttributes):
         return self._contents.elapsed
 
     def replay(self, *, workers: int | None = None, seed: int = 0, **changes: Any) -> Replay:
-        """Run the recorded jobs again in a pool whose time passes as fast as it can be calculated.
+        """Run the recorded jobs again in a pool whose time passes as fast as the replay can be calculated.
 
         The pool is a real one, in a Trio run of its own. Each attempt lasts as long as the recorded one,
         and does nothing. Call it outside of Trio, or in a thread: ``await trio.to_thread.run_sync(recording.replay)``.
 
         Arguments:
-          workers: how many workers there are, by repeating the recorded resources in turn; of an
-              `~trio_pool.Elastic`, its ``max``. Workers that the program has added or removed are then
-              neither. By default as recorded.
-          seed: of all random choices. With the same seed, the result is the same.
+          workers: the number of workers, whose resources are the recorded ones, repeated in turn; for an
+              `~trio_pool.Elastic`, its ``max``. With this argument, the program's recorded additions and
+              removals of workers are not repeated. By default as recorded.
+          seed: the seed of all random choices. With the same seed, the result is the same.
           changes: options of `trio_pool.open_pool` to change. ``lifespan``, ``on_failure``, ``check``, ``rng`` and
               ``history`` can't be changed.
 
@@ -92,9 +92,9 @@ class Recording(FixedAttributes):
     ) -> Plan:
         """Find out how many workers are enough.
 
-        The search halves the numbers until one is enough and the next smaller one is not. It relies on more workers
-        being no slower, which is so but for small irregularities: within these, a smaller number that it has not
-        tried might be enough, too. If not even the largest number is enough, all are tried.
+        This is a binary search for a number that is enough while the next smaller one is not. It assumes that more
+        workers are not slower. That is true except for small irregularities, because of which a smaller number that was
+        not tried might also be enough. If not even the largest number is enough, all numbers are tried.
 
         Arguments:
           finish_within: seconds that the replay may take.
@@ -102,7 +102,7 @@ class Recording(FixedAttributes):
           seed, changes: as for `replay`.
 
         Raises:
-          PlanError: if none of the numbers is enough; it says what the bottleneck is.
+          PlanError: if none of the numbers is enough; the message names the bottleneck.
           RuntimeError, TypeError, ValueError: as for `replay`.
         """
         _check_outside("plan")

@@ -1,4 +1,4 @@
-"""What replays and plans give."""
+"""The results of replays and plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PlanError(PoolError, ValueError):
-    """None of the numbers of workers is enough; the message says what the bottleneck is."""
+    """None of the numbers of workers is enough; the message names the bottleneck."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,10 +25,10 @@ class Quantiles:
     """How a time was distributed over the jobs, in seconds; all 0.0 if there were none.
 
     Attributes:
-      p50: half of the jobs had at most this.
-      p90: nine of ten jobs had at most this.
-      p99: of a hundred jobs, 99 had at most this.
-      max: the longest.
+      p50: half of the jobs took at most this long.
+      p90: nine of ten jobs took at most this long.
+      p99: 99 of a hundred jobs took at most this long.
+      max: the longest time.
     """
 
     p50: float
@@ -38,20 +38,20 @@ class Quantiles:
 
 
 def quantiles_of(times: Iterable[float]) -> Quantiles:
-    """The quantiles of some times."""
+    """Return the quantiles of these times."""
     p50, p90, p99, most = quantiles(times) or [0.0] * 4
     return Quantiles(p50=p50, p90=p90, p99=p99, max=most)
 
 
 def _without_errors(statistics: PoolStatistics) -> object:
-    """Statistics for comparisons: the errors of two replays are never the same objects."""
+    """Statistics for comparisons, without errors, since those of two replays are never the same objects."""
     workers = tuple(attrs.evolve(worker, last_error=None) for worker in statistics.workers)
     return attrs.evolve(statistics, workers=workers)
 
 
 @attrs.frozen(kw_only=True)
 class Replay:
-    """What a replay has come to.
+    """The result of a replay.
 
     Attributes:
       elapsed: seconds from ``pool_opened`` to ``pool_closed``.
@@ -67,7 +67,7 @@ class Replay:
     _explanation: str = attrs.field(repr=False, alias="_explanation")
 
     def explain(self) -> str:
-        """Say in a few sentences what kept the replayed pool from being faster, and what to change."""
+        """Explain in a few sentences what kept the replayed pool from being faster, and what to change."""
         return self._explanation
 
 
@@ -81,7 +81,7 @@ class Plan:
 
     Attributes:
       workers: the fewest workers with which the replay ends in time.
-      replay: the replay with these.
+      replay: the replay with this number of workers.
       tried: the numbers of workers that were tried, each with the seconds that the replay took.
     """
 

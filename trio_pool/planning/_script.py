@@ -1,4 +1,4 @@
-"""A recording as a replay needs it: what each task does, and how each job goes."""
+"""A recording in the form that a replay needs: what each task does, and the course of each job."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Step: TypeAlias = "tuple[float, int, Line | Script]"
 
 
 class Script:
-    """How a job goes.
+    """The course of a job.
 
     Attributes:
-      id: its number in the recording.
+      id: the job's number in the recording.
       line: the line of the job.
-      recorded: the lines of its attempts, in order, without those that were cut short and done again.
-      attempts: those of them that are not `Mishaps`.
-      threads: what tasks in its attempts do, by the number of the attempt.
-      usual: the seconds of a job of which no attempt was recorded.
+      recorded: the lines of its attempts, in order, without those that were cut short and repeated.
+      attempts: the lines among these that are not `Mishaps`.
+      threads: what tasks inside its attempts do, by the number of the attempt.
+      usual: how many seconds an attempt takes if none of the job was recorded.
       begun: in a replay, how many attempts have begun.
-      mishaps: in a replay, how many it has met.
-      at: in a replay, how many of the recorded attempts are behind it.
-      current: in a replay, the line of the last of them.
-      has_ended_as_recorded: in a replay, whether that one has ended as its line says.
+      mishaps: in a replay, how many mishaps the job has had.
+      at: in a replay, how many of the recorded attempts have begun.
+      current: in a replay, the line of the last of these.
+      has_ended_as_recorded: in a replay, whether that attempt has ended as its line says.
       job: in a replay, the job.
     """
 
@@ -62,9 +62,9 @@ class Script:
         return fresh
 
     def begin(self, *, is_further: bool) -> tuple[Line, list[Any]]:
-        """Begin a run; return its attempt, and the run: its worker, its seconds, and how it ended.
+        """Begin a run; return the line of its attempt, and the recorded run: its worker, its seconds, and how it ended.
 
-        Beyond the recorded attempts the last is repeated, and beyond the runs of an attempt its last.
+        After the recorded attempts, the last one is repeated; after the recorded runs of an attempt, its last run is.
         """
         if is_further:
             self._runs += 1
@@ -80,17 +80,17 @@ class Script:
         return attempt, runs[min(self._runs, len(runs) - 1)]
 
     def take_back(self) -> None:
-        """Let the attempt that has begun be the next one again."""
+        """Make the attempt that has begun the next one again."""
         self.begun -= 1
         self.at -= 1
 
     def take_threads(self, attempt: Line) -> list[ThreadScript]:
-        """What tasks in an attempt do, if it is one of this job that has not been performed yet."""
+        """What tasks in an attempt do, if the attempt is one of this job and they have not been performed yet."""
         return self.threads.pop(attempt["number"], []) if attempt in self.attempts else []
 
     @property
     def is_cancelled_alone(self) -> bool:
-        """Whether the program has cancelled the job, and no end of a stream or of anything else."""
+        """Whether the program has cancelled the job itself, and not the end of a stream or of anything else."""
         return self.line["end"] == "cancelled" and "stream" not in self.line
 
 
@@ -98,7 +98,7 @@ class Cursor:
     """Goes through the steps of a thread.
 
     Attributes:
-      last: what the last step was that it has given out.
+      last: the content of the last step that was returned.
     """
 
     def __init__(self, steps: list[Step]) -> None:
@@ -114,7 +114,7 @@ class Cursor:
         return step
 
     def skip_to(self, end: Line) -> None:
-        """Leave out the steps up to one that says this, which may be the last."""
+        """Skip the steps up to the one that ends the block, unless it was the last one returned."""
         if not is_end(self.last, end):
             for _, _, step in self:
                 if is_end(step, end):
@@ -131,8 +131,8 @@ class ThreadScript:
 
     Attributes:
       number: counts from 1.
-      steps: in order: seconds since the end of the step before, the number of the step among all, and a line or the
-          script of a job.
+      steps: the steps in order; each has the seconds since the end of the previous step, its number among the steps of
+          all threads, and a line or the script of a job.
     """
 
     __slots__ = ("number", "steps")
@@ -147,19 +147,19 @@ class Contents:
 
     Attributes:
       opening: the options of the pool.
-      workers: those with which it was opened, and then those that were added.
-      opened_with: how many it was opened with.
-      sessions: for each worker the seconds to enter its lifespan, one by one; as text if that failed.
-      exits: for each worker the seconds to leave it.
-      threads: the tasks outside of jobs.
-      scripts: the jobs by their numbers, in the order in which they came.
-      mishaps: of each worker, its attempts in order: a failed one if that was the worker's own doing, else None.
+      workers: the workers with which the pool was opened, then those that were added.
+      opened_with: the number of workers with which the pool was opened.
+      sessions: for each worker, the seconds of each time that it entered its lifespan; as text if that failed.
+      exits: for each worker, the seconds of each time that it left its lifespan.
+      threads: what the tasks outside of jobs do.
+      scripts: the jobs by their numbers, in the order in which they entered.
+      mishaps: for each worker, its attempts in order: the attempt if it failed because of the worker, else None.
       streams: the jobs of each stream, in order.
       elapsed: seconds from the opening to the end, or to the last event that was written.
-      tail: seconds between the last that the program did and the end of the pool's body.
-      waits: whether all jobs had ended before: then the tail begins with the end of the last.
-      body_has_ended: whether the pool's body has ended, and not been left by an error.
-      broken_off: when the pool was cancelled or left by an error.
+      tail: seconds between the program's last call and the end of the pool's body.
+      waits: whether all jobs had ended before the end of the body: then the tail begins at the end of the last job.
+      body_has_ended: whether the pool's body has ended without an error.
+      broken_off: when the pool was cancelled, or its block left because of an error; otherwise None.
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -231,7 +231,7 @@ class Contents:
         times = [line["last"]["seconds"] for line in self._jobs if "last" in line]
         usual = median(times) if times else 0.0
         for line in self._jobs:
-            # Those that were cut short and done again are left to chance.
+            # Attempts that were cut short and repeated are left out: a replay has cuts of its own.
             attempts = [attempt for attempt in self._attempts.get(line["job"], ()) if attempt["end"] != "cut"]
             if "last" in line:
                 attempts.append(line["last"])
@@ -249,7 +249,7 @@ class Contents:
                 self.threads.append(thread)
             elif (parent := self.scripts.get(origin["job"])) is not None:
                 parent.threads.setdefault(origin["attempt"], []).append(thread)
-            else:  # the job was under way when the recording broke off
+            else:  # the job was under way when the recording ended
                 gap, order, first = thread.steps[0]
                 thread.steps[0] = (gap + origin["at"], order, first)
                 self.threads.append(thread)
@@ -257,12 +257,12 @@ class Contents:
         self.body_has_ended = self._body_ended is not None
         if self._body_ended is not None:
             last = max([0.0, *ends])
-            # Not by the times: what ends at the same instant may have ended because of the body's end.
+            # Not determined by times: jobs that ended at the same instant may have ended because of the body's end.
             self.waits = self._ended_before_body == len(self._jobs)
             self.tail = max(0.0, self._body_ended - (max(self._last_step, last) if self.waits else self._last_step))
 
     def _give_mishaps_to_workers(self) -> None:
-        """Take from their jobs the failed attempts that are the workers' own, whichever job they had then.
+        """Move failed attempts that the workers caused from the jobs to the workers.
 
         See `Mishaps`. Attempts with tasks that call the pool, and hedged ones, stay with their jobs.
         """
@@ -289,11 +289,11 @@ class Contents:
 
 
 def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:
-    """The steps of a task in order, each with the seconds since the end of the step before."""
+    """The steps of a task in order, each with the seconds since the end of the previous step."""
     found: list[Step] = []
     last, last_at = 0.0, 0.0
     for (_, number, gap, at, order), what in sorted(steps, key=lambda step: step[0][1]):
-        # Steps of jobs that were under way when the recording broke off are missing.
+        # Steps of jobs that were under way when the recording ended are missing.
         found.append((gap if number == last + 1 or not found else max(0.0, at - last_at), order, what))
         last, last_at = number, at
     return found

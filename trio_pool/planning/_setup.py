@@ -1,4 +1,4 @@
-"""The pool of a replay: the recorded options and resources, with what the caller changes."""
+"""The pool of a replay: the recorded options and resources, with the caller's changes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ FIXED = {
 
 
 def check_changes(changes: Mapping[str, object]) -> None:
-    """Check what a caller changes in a replay.
+    """Check the changes of a caller for a replay.
 
     Raises:
       TypeError: if an option is unknown.
-      ValueError: if one can't be changed.
+      ValueError: if an option can't be changed.
     """
     for name in changes:
         if name in FIXED:
@@ -55,10 +55,10 @@ class Session:
     """A lifespan that takes the recorded time to enter and to leave.
 
     Arguments:
-      conductor: lets the time pass.
-      rank: the worker's number, for what happens at the same instant.
-      enter: seconds to enter it, and whether that succeeds.
-      leave: seconds to leave it.
+      conductor: lets time pass.
+      rank: the worker's number, which determines the order of events at the same instant.
+      enter: how many seconds entering takes, and whether it succeeds.
+      leave: how many seconds leaving takes.
     """
 
     __slots__ = ("_conductor", "_enter", "_leave", "_rank")
@@ -90,7 +90,7 @@ class Setup:
       resources: the resources, or the elastic description.
       options: the options.
       is_like_recorded: whether the decisions of the pool's retry policy are repeated.
-      is_elastic: whether the workers are opened with the load.
+      is_elastic: whether the pool opens workers with the load.
       has_recorded_workers: whether there are as many workers as recorded.
       is_unchanged: whether everything that matters is as recorded.
       entering: the worker whose lifespan is about to be entered.
@@ -119,7 +119,7 @@ class Setup:
                 convert: Any = self._limits.given if name == "rate_limit" else self._limits.per_key
                 self.options[name] = convert(changes[name])
         if self.options["on_dead"] == "keep":
-            self.options["on_dead"] = "raise"  # which the replay catches, while those that are kept are logged
+            self.options["on_dead"] = "raise"  # the replay catches these errors; with "keep" they would be logged
         self.options |= {"rng": Random(seed), "history": False}
         self.is_elastic: bool = opening["elastic"] is not None
         if not self.is_elastic:
@@ -201,7 +201,7 @@ class Setup:
         )
 
     def source_of(self, worker: Any) -> int:
-        """The number of a worker in the recording, or that of one like it."""
+        """The number of a worker in the recording, or that of a recorded worker like it."""
         if not self.is_elastic:
             return int(worker._resource)
         turn: int = worker.id - 1

@@ -1,4 +1,4 @@
-"""What the tasks of a program do with its pool, one call after another."""
+"""Recording what the tasks of a program do with its pool, one call after another."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 Line = dict[str, Any]
 
 MOST_PAUSES = 100
-"""Between reads, in one line."""
+"""How many pauses between reads are written in one line."""
 
 
 class Thread:
     """What one task of the program does with the pool, one call after another.
 
-    A step is written with the seconds from the end of the call before, so that a replay can repeat it however long
-    that call takes there.
+    A step is written with the seconds since the end of the previous call, so that a replay can repeat it however long
+    that call takes in the replay.
 
     Arguments:
       number: counts from 1.
       origin: when the recording began.
       orders: counts the steps of all threads.
-      done: when the call before ended; at first, the recording's beginning or that of the attempt it is part of.
+      done: when the previous call ended; at first, the beginning of the recording or of the enclosing attempt.
       write: writes a line.
     """
 
@@ -49,14 +49,14 @@ class Thread:
         self._orders = orders
         self.steps = 0
         self._write = write
-        # Reads of one stream after each other are one step, with the pauses before each if there are any.
+        # Consecutive reads of one stream are one step, with the pauses before each read if there are any.
         self._read: int | None = None
         self._reads = 0
         self._pauses: list[float] = []
         self._asked = done
 
     def step(self, at: float) -> list[float]:
-        """A step that begins now: its thread, number there, the pause before it, its time, and number among all."""
+        """A step that begins now: its thread, number there, the pause before it, its time, and its overall number."""
         self.end_reads()
         gap, self.done = max(0.0, at - self.done), max(at, self.done)
         return self._numbered(gap, at)
@@ -66,11 +66,11 @@ class Thread:
         return [self.number, self.steps, seconds(gap), seconds(at - self._origin), next(self._orders)]
 
     def asked(self, at: float) -> None:
-        """A stream is asked for its next result."""
+        """Record that a reader begins to wait for the next result of a stream."""
         self._asked = at
 
     def has_read(self, stream: int, now: float) -> None:
-        """A result of a stream was read."""
+        """Record that a result of a stream was read."""
         pause = seconds(max(0.0, self._asked - self.done))
         if self._read != stream or len(self._pauses) == MOST_PAUSES:
             self.end_reads()
@@ -90,7 +90,7 @@ class Thread:
 
 
 class Threads:
-    """The threads of a recording: one for each task that calls the pool, and for each in an attempt of a job.
+    """The threads of a recording: one for each task that calls the pool, whether outside of jobs or in an attempt.
 
     Arguments:
       engine: the engine of the pool.
@@ -115,7 +115,7 @@ class Threads:
         self._orders = count(1)
 
     def of_caller(self, job: JobRecord | None = None) -> Thread:
-        """The thread of the calling task, or of the call that submits a job; in an attempt if that is part of one."""
+        """The thread of the calling task, or of the call that submits ``job``; in an attempt if it is part of one."""
         context = None if job is None else job._context
         parent = current.get() if context is None else context.get(current)
         task = trio.lowlevel.current_task()
@@ -134,7 +134,7 @@ class Threads:
         return thread
 
     def end_reads(self) -> None:
-        """Write what is held back."""
+        """Write the reads that are held back."""
         for thread in self._outside.values():
             thread.end_reads()
 

@@ -1,4 +1,4 @@
-"""What a recorder remembers of what is under way, until it is written."""
+"""What a recorder keeps of jobs and streams that are under way, until it is written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 Line = dict[str, Any]
 
 MOST_STEPS = 1000
-"""Of one attempt that are kept; a function that says every moment how much it has used would fill the memory."""
+"""How many steps of one attempt are kept. Otherwise a function that often reports its use would fill the memory."""
 
 
 class Coming:
-    """How a job came."""
+    """How a job was submitted."""
 
     __slots__ = ("after", "step", "thread")
 
@@ -33,10 +33,10 @@ class Trace:
     """A job that has not ended.
 
     Attributes:
-      line: what is known of it from the start.
+      line: what is known of the job from the start.
       verdict: the decision about the attempt that is about to end.
-      runs: of an attempt on several workers, those that have ended.
-      steps: what the attempt has done, in the order of time.
+      runs: the ended runs, if the attempt runs on several workers.
+      steps: what the attempt has done, in chronological order.
       threads: the tasks in the attempt that have called the pool.
       last: the last attempt, once the job has ended.
     """
@@ -52,12 +52,12 @@ class Trace:
         self.last: Line | None = None
 
     def note(self, offset: float, what: str, value: object) -> None:
-        """Keep what the attempt has done so many seconds after its start."""
+        """Record what the attempt has done ``offset`` seconds after its start."""
         if len(self.steps) < MOST_STEPS:
             self.steps.append([seconds(offset), what, value])
 
     def begin(self) -> None:
-        """Forget the attempt before."""
+        """Forget the previous attempt."""
         self.verdict = None
         self.runs = []
         self.steps = []
@@ -74,7 +74,7 @@ class OpenStream:
     def __init__(self, number: int, window: StreamWindow[Any]) -> None:
         self.number = number
         self.window = window
-        # How long the source of the items has taken for the next one.
+        # How long the source of the items has taken for the next item.
         self.took = 0.0
 
 
@@ -100,8 +100,8 @@ def plain_verdict(verdict: Verdict) -> Line:
 
 
 def is_told(error: Exception) -> bool:
-    """Whether the function itself has said what becomes of its job."""
+    """Whether the function itself has decided about its job."""
     try:
         return control_of(error) is not None
-    except BaseException:  # a class of the program may define its own attributes, which may fail
+    except BaseException:  # a class of the program can define its own attributes, which may fail
         return False

@@ -30,7 +30,7 @@ KINDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (RetryPolicy, RetryBudget, CircuitBreaker, Hedge, RateLimit)
 }
 DIGITS = 9
-"""Of the seconds that are written: more only show how floats are rounded."""
+"""The digits of seconds in the file: more would only show how floats are rounded."""
 
 
 def seconds(value: float) -> float:
@@ -39,12 +39,12 @@ def seconds(value: float) -> float:
 
 
 def plain_number(value: float | None) -> float | str | None:
-    """A number for JSON, which knows no infinity."""
+    """A number for JSON, which has no infinity."""
     return "inf" if value == math.inf else value
 
 
 def number(value: float | str | None) -> float | None:
-    """The number again."""
+    """Undo `plain_number`."""
     return math.inf if value == "inf" else cast("float | None", value)
 
 
@@ -74,7 +74,7 @@ def error_name(kind: object) -> str:
 
 
 def policy_of(data: Plain | None) -> Any:
-    """The policy again. Which errors it is about is not kept: `Exception`."""
+    """Undo `plain`. The errors to which the policy applies are not recorded; they become `Exception`."""
     if data is None:
         return None
     kind = KINDS[data["type"]]
@@ -85,7 +85,7 @@ def policy_of(data: Plain | None) -> Any:
 
 
 class SharedLimits:
-    """Numbers for shared limits: each is one limit, however many hold it."""
+    """Assigns numbers to shared limits, so that each remains a single limit for all its holders."""
 
     def __init__(self) -> None:
         self._numbers: dict[SharedRateLimit, int] = {}
@@ -102,9 +102,9 @@ class SharedLimits:
 
 
 class FreshLimits:
-    """Limits with levels of their own for one replay.
+    """Limits for one replay, with levels of their own.
 
-    The same shared limit, recorded or given by the caller, is one limit here, too.
+    A shared limit, recorded or given by the caller, is also a single limit here.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class FreshLimits:
         return self._shared[key]
 
     def given(self, limits: Any) -> tuple[AnyLimit, ...] | None:
-        """Limits that the caller has given: shared ones belong to the Trio run of the caller, so each is replaced."""
+        """Limits that the caller has given. Shared ones are replaced, since they belong to the caller's Trio run."""
         found = [
             self._one(limit, limit.limit, limit.name) if isinstance(limit, SharedRateLimit) else limit
             for limit in several(limits)
@@ -135,7 +135,7 @@ class FreshLimits:
         return self.given(function(key))
 
     def per_key(self, given: PerKey | None) -> PerKey | None:
-        """The same for the limits of keys."""
+        """Do what `given` does, for the limits of keys."""
         if given is None or given.rate_limit is None:
             return given
         limits: Any = given.rate_limit
@@ -145,12 +145,12 @@ class FreshLimits:
 
 
 def plain_amounts(amounts: Mapping[str, Amount | float]) -> dict[str, float]:
-    """What a job uses, for JSON: as a meter keeps it, an amount may be a fraction."""
+    """What a job uses, for JSON: a meter may store an amount as a fraction."""
     return {unit: amount if isinstance(amount, int) else float(amount) for unit, amount in amounts.items()}
 
 
 def plain_key(key: Hashable) -> Any:
-    """A key of jobs for JSON: what it is, or how it prints."""
+    """A key of jobs for JSON: its value if JSON can store that, otherwise its text."""
     if key is None or isinstance(key, (str, bool, int)) or (isinstance(key, float) and math.isfinite(key)):
         return key
     if type(key) is tuple:
@@ -159,5 +159,5 @@ def plain_key(key: Hashable) -> Any:
 
 
 def key_of(data: Any) -> Hashable:
-    """The key again: a list was a tuple."""
+    """Undo `plain_key`: a list was a tuple."""
     return tuple(key_of(each) for each in cast("list[object]", data)) if isinstance(data, list) else data
