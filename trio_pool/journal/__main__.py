@@ -45,7 +45,7 @@ def _show(path: str, export: str | None) -> None:
     with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
         if check(connection, path) == "empty":
             raise JournalError(f"{path!r} is no journal of trio_pool")
-        connection.execute("BEGIN")  # so that all is of one moment
+        connection.execute("BEGIN")  # so that all data is from one moment
         for step, done, dead in counts_of(connection):
             print(f"{one_line(step)}: {done} done, {dead} dead")
         for row in connection.execute("SELECT step, item_id, attempts, reason, error FROM dead ORDER BY number"):
@@ -74,14 +74,14 @@ def _export(connection: sqlite3.Connection, path: str) -> int:
             line = {"step": step, "item_id": item_id}
             try:
                 text = json.dumps({**line, "result": _plain(result)}, allow_nan=False)
-            except ValueError:  # it has a NaN in it, or something infinite, which JSON has not
+            except ValueError:  # it contains a NaN or an infinity, which JSON doesn't have
                 text = json.dumps({**line, "result": result})
             file.write(f"{text}\n")
     return number
 
 
 def _plain(result: str | bytes) -> object:
-    """A result as a JSON value: what the text means, else the text itself; bytes in base 64."""
+    """A result as a JSON value: the value of the text if it is JSON, else the text itself; bytes in base 64."""
     if isinstance(result, bytes):
         return base64.b64encode(result).decode()
     try:

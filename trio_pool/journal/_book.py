@@ -1,4 +1,4 @@
-"""What a journal knows: what is under way, which streams read from it, and how much is done."""
+"""The state of an open journal: what is under way, which streams read from it, and how much is done."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class JournalStatistics:
-    """How many items a journal has, in all and by steps.
+    """How many items a journal has, in total and by steps.
 
     Attributes:
       done: items whose results are in the journal.
       dead: items that are dead.
-      new: results that came since the journal was opened.
-      steps: the same for each step; empty there.
+      new: results that were added since the journal was opened.
+      steps: the statistics of each step; empty in these.
     """
 
     done: int
@@ -56,8 +56,8 @@ class Book:
     """What is under way in a journal.
 
     Each item is under way at most once, from when its job enters a pool until its outcome is
-    committed. Later occurrences of the item wait for that. Whoever looks an item up in the file
-    gets to know what has been committed meanwhile, by `settle`.
+    committed. Later occurrences of the item wait for that. A stream that is looking items up in the
+    file is notified of outcomes that are committed meanwhile.
 
     Arguments:
       path: the file.
@@ -65,7 +65,7 @@ class Book:
     Attributes:
       path: the file.
       deaths: the number of the last death.
-      failure: why nothing can be written any more, if that is so.
+      failure: the error because of which nothing can be written any more, or None.
       is_told: whether a reader has got that error.
       is_closed: whether the block has been left.
       writer: the thread that writes.
@@ -158,14 +158,14 @@ class Book:
     # Streams.
 
     def join(self, feeder: Runner) -> None:
-        """Note a stream whose block is entered."""
+        """Register a stream whose block is entered."""
         if trio.lowlevel.current_trio_token() is not self._token:
             raise RuntimeError(f"the journal {self.path!r} belongs to another Trio run")
         self.check_open()
         self._feeders.setdefault(feeder.step, {})[feeder] = None
 
     def leave(self, feeder: Runner) -> None:
-        """Forget a stream whose block is left."""
+        """Unregister a stream whose block is left."""
         feeders = self._feeders[feeder.step]
         del feeders[feeder]
         if not feeders:
@@ -177,11 +177,11 @@ class Book:
     # Items that are under way.
 
     def begin(self, step: str, leader: Occurrence, job: Job[Any]) -> None:
-        """Note that an item's job is about to enter a pool."""
+        """Record that an item's job is about to enter a pool."""
         leader.work = self.running[step, leader.item_id] = Work(step, leader, job)
 
     def note_end(self, work: Work, job: Job[Any]) -> None:
-        """Note the end of an item's job: write its outcome, or let another occurrence run it."""
+        """Handle the end of an item's job: write the outcome, or let another occurrence run the item."""
         work.job = None
         state = job.state
         if state is JobState.SUCCEEDED:
@@ -204,7 +204,7 @@ class Book:
 
         Arguments:
           work: the item.
-          outcome: what the occurrence for which it ran gets; None if that is no longer there.
+          outcome: the outcome for the occurrence for which it ran; None if that occurrence is gone.
         """
         leader, work.job = work.leader, None
         if outcome is not None:
@@ -217,7 +217,7 @@ class Book:
         del self.running[work.step, work.item_id]
 
     def _on_written(self, items: list[Work], error: JournalError | None) -> None:
-        """Give out what has been committed; or end all streams, if it could not be."""
+        """Release the outcomes that have been committed; or end all streams, if they could not be."""
         if error is not None:
             if self.failure is None:
                 self.failure = error

@@ -1,4 +1,4 @@
-"""What turns the items of a stream into jobs, but for those that the journal has; and the stream's windows."""
+"""Turning the items of a stream into jobs, except those that the journal has; and the stream's windows."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class JournalFeeder(Feeder):
     """Turns those items of a stream into jobs whose results are not in the journal.
 
     Arguments:
-      terms: what the items have in common.
+      terms: the settings that all the items share.
       pool, fn, items, options, window: as for `Feeder`.
-      results: what the readers get.
+      results: passes the results to the readers.
 
     Attributes:
       step: the step.
@@ -80,7 +80,7 @@ class JournalFeeder(Feeder):
             raise
 
     def look(self) -> None:
-        """Note which jobs have ended, and check for room."""
+        """Handle the jobs that have ended, and check for room."""
         window = self._window
         while window.ended:
             ended, window.ended = window.ended, []
@@ -105,7 +105,7 @@ class JournalFeeder(Feeder):
         self._terms.book.leave(self)
 
     def jobs_left(self) -> list[Job[Any]]:
-        """The jobs that have not ended; whoever else waits for one runs it again."""
+        """The jobs that have not ended. If another stream waits for such an item, that stream runs it again."""
         for entry in self._window.pending:
             work = entry.work if isinstance(entry, Occurrence) else None
             if work is not None:
@@ -127,11 +127,11 @@ class JournalFeeder(Feeder):
 
     @property
     def pool(self) -> object:
-        """What identifies the pool."""
+        """An object that identifies the pool."""
         return self._engine
 
     def note(self, item_id: str, outcome: Outcome) -> None:
-        """Note what has been committed by whatever stream of the step."""
+        """Record an outcome that any stream of the step has committed."""
         self._source.note(item_id, outcome)
 
     def settle(self, occurrence: Occurrence, outcome: Outcome) -> None:
@@ -141,7 +141,7 @@ class JournalFeeder(Feeder):
             self._window.release(occurrence)
 
     def run_again(self, work: Work) -> bool:
-        """Run an item whose job has ended without an outcome, for an occurrence that has waited; return whether."""
+        """Run an item whose job has ended without an outcome for a waiting occurrence; return whether it can run."""
         occurrence = work.leader
         if self.has_left or self._is_cut_off:
             return False
@@ -213,7 +213,7 @@ class JournalFeeder(Feeder):
 
 def _awaited_by(entry: Occurrence | Known) -> JobRecord | None:
     """The job of the stream's own pool that an entry waits for, if it waits for one."""
-    assert isinstance(entry, Occurrence)  # what is known is read at once
+    assert isinstance(entry, Occurrence)  # known items can be read at once
     job = None if entry.work is None else entry.work.job
     return job if job is not None and job._host is entry.feeder.pool and not job.state.is_final else None
 
@@ -224,7 +224,7 @@ class ItemsInOrder(InOrder):
     __slots__ = ()
 
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """The job that the first one waits for."""
+        """The job that the first occurrence waits for."""
         if not self.pending:
             return ()
         job = _awaited_by(self.pending[0])
@@ -237,6 +237,6 @@ class ItemsAsTheyEnd(AsTheyEnd):
     __slots__ = ()
 
     def awaited(self, more: bool) -> Iterable[JobRecord]:
-        """The jobs that all wait for, unless more may come first, or one waits for something else."""
+        """The jobs that the occurrences wait for; none if more may come first, or if one waits for something else."""
         jobs = [job for entry in self.pending if (job := _awaited_by(entry)) is not None]
         return () if more or len(jobs) < len(self.pending) else jobs

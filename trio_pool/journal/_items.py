@@ -1,4 +1,4 @@
-"""The items of a journal while they are under way, and what becomes of them."""
+"""The items of a journal while they are under way, and their outcomes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Dumped(NamedTuple):
-    """What stands in place of a job's result from the end of its attempt until it goes to the journal."""
+    """The object that replaces a job's result from the end of its attempt until the result goes to the journal."""
 
     value: Any
     text: Text
 
 
 class Outcome:
-    """What has become of an item: the result as it is stored, or why there is none.
+    """The outcome of an item: the result as it is stored, or why there is none.
 
     Attributes:
       text: the result as it is stored; None without one.
@@ -43,7 +43,7 @@ class Outcome:
         self.attempts: int = attempts
 
     def error(self) -> Exception:
-        """Return the error that stands for a result, in the derived classes."""
+        """Return the error in place of a result; defined by the derived classes."""
         raise AssertionError
 
 
@@ -74,7 +74,7 @@ class Kept(Outcome):
         self._row = row
 
     def error(self) -> Exception:
-        """Return the error of its job, as far as it is in words."""
+        """Return the error of its job, made from the words in the journal."""
         return JobFailedError._of_words(self._row.message, json.loads(self._row.notes))
 
 
@@ -88,12 +88,12 @@ class Refused(Outcome):
         self._error = error
 
     def error(self) -> Exception:
-        """Return why there is no job."""
+        """Return the error that explains why there is no job."""
         return self._error
 
 
 def deal_with(job: Any) -> None:
-    """Record that a caller has received the outcome of a job, of whatever pool."""
+    """Record that a caller has received the outcome of a job of any pool."""
     job._host.deal_with(job)
 
 
@@ -108,14 +108,14 @@ def dead_row(number: int, step: str, item_id: str, job: Job[Any]) -> Dead:
 
 
 class Occurrence:
-    """One occurrence of an item in a stream, which stands for it in the stream's window.
+    """One occurrence of an item in a stream; it represents the item in the stream's window.
 
     Attributes:
       item: the item.
       item_id: its id.
       feeder: takes the items of the stream.
-      work: what is under way for the item, once this waits for it.
-      outcome: what has become of the item, once that is known and committed.
+      work: the `Work` for the item, once this occurrence waits for it.
+      outcome: the outcome of the item, once it is known and committed.
       is_new: whether its job has run for this occurrence.
       is_dead: whether the journal has it among the dead, so that it runs again.
     """
@@ -134,7 +134,7 @@ class Occurrence:
 
 
 class Runner(Protocol):
-    """What runs the items of a stream; see `JournalFeeder`."""
+    """The interface of the object that runs the items of a stream; see `JournalFeeder`."""
 
     step: str
 
@@ -148,7 +148,7 @@ class Runner(Protocol):
 
 
 class Known:
-    """Consecutive items of a stream whose results are in the file, which stand in the stream's window together.
+    """Consecutive items of a stream whose results are in the file; they are one entry in the stream's window.
 
     Attributes:
       rows: the rows of their results.
@@ -167,10 +167,10 @@ class Work:
     Attributes:
       step: the step.
       item_id: the item's id.
-      job: its job; None once that has ended.
+      job: its job; None once the job has ended.
       leader: the occurrence for which the job runs.
       followers: other occurrences that wait for the same outcome, in order.
-      outcome: what has become of it, once that is known.
+      outcome: the outcome of the item, once it is known.
       row: the row of its death, if it is dead.
       was_dead: whether the journal has it among the dead.
     """

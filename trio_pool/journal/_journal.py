@@ -172,7 +172,7 @@ class Journal(Handle, FixedAttributes, Entered):
         buffer: float | None = None,
         **options: Unpack[StreamOptions[Any]],
     ) -> AbstractAsyncContextManager[AsyncIterator[Entry[Any]]]:
-        """Run a job for each item whose result is not in the journal, and iterate over what becomes of the items.
+        """Run a job for each item whose result is not in the journal, and iterate over the outcomes of the items.
 
         Like `map`, but yields an `Entry` for each item, whatever its outcome, in the order in which
         they end. A dead job whose entry has been yielded counts as dealt with.
@@ -197,7 +197,7 @@ class Journal(Handle, FixedAttributes, Entered):
         return CompletedByJournal[Any](call, pool, fn, items, buffer, spec)
 
     def statistics(self) -> JournalStatistics:
-        """Take a snapshot of how many items are done, dead and new, in all and by steps."""
+        """Take a snapshot of how many items are done, dead and new, in total and by steps."""
         return self._book.statistics()
 
     def _terms(self, pool: object, fn: object, step: object, item_id: Any, retry_dead: object) -> Terms:
@@ -215,7 +215,7 @@ class Journal(Handle, FixedAttributes, Entered):
 
 
 def _name_of(fn: Any) -> str:
-    """Return the name of a function under which its results can be found again."""
+    """Return the name of a function, under which its results can be found again."""
     name: Any = getattr(fn, "__qualname__", None)
     if callable(fn) and (not isinstance(name, str) or "<lambda>" in name):
         raise ValueError(f"step is required, a name for the results, since {shown(fn)} has none")

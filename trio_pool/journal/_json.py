@@ -1,4 +1,4 @@
-"""What `json.dumps` and `json.loads` do, without the detours for what is most frequent: numbers and strings."""
+"""Faster versions of `json.dumps` and `json.loads` for the most frequent values: numbers and strings."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def loads(text: Any) -> Any:
             value = None
         if end == len(text):
             return value
-    return json.loads(text)  # with space around it, or with an error
+    return json.loads(text)  # the text has space around it, or is not valid

@@ -1,4 +1,4 @@
-"""The levels of rate limits, which a journal keeps so that a restart makes no call too many."""
+"""The levels of rate limits, which a journal keeps so that a restart doesn't allow more starts than the limits do."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     Holder: TypeAlias = "KeyRecord | WorkerRecord | None"
 
 Id: TypeAlias = "tuple[str, str, str, int]"
-"""The pool's name, what holds the limit, the limit's unit, and its place among those with that unit."""
+"""The pool's name, the holder of the limit, the limit's unit, and its index among those with that unit."""
 
 _MOST_KEPT = 10_000
-"""Levels that are remembered before those that are full by now are dropped."""
+"""How many levels are kept before those that are full by now are dropped."""
 
 
 class Levels:
     """The levels of the limits of all pools that use a journal.
 
-    Limits are told apart by the names of pools, workers and shared limits, by keys, by their units
-    and by their places. Where several pools have a limit of one name, the lowest level counts.
+    Limits are distinguished by the names of pools, workers and shared limits, by keys, by their units
+    and by their indexes. If several pools have a limit with the same name, the lowest level counts.
 
     Arguments:
       want: called when levels have changed and nothing else may write them soon.
@@ -43,15 +43,15 @@ class Levels:
     def __init__(self, want: Callable[[], object], put: Callable[[list[Level]], object]) -> None:
         self._want = want
         self._put = put
-        # The last known levels, each with the pool that it comes from; None for the file.
+        # The last known levels, each with the pool from which it comes, or None if it comes from the file.
         self._known: dict[Id, tuple[Level, PoolLevels | None]] = {}
         self._most_kept = _MOST_KEPT
         self._pools: dict[Engine, PoolLevels] = {}
-        # Whether levels have been asked for that have not been put.
+        # Whether levels have been requested that have not been put yet.
         self._is_wanted = False
 
     def begin(self, stored: Iterable[Level]) -> None:
-        """Take up the levels in the file."""
+        """Load the levels that were stored in the file."""
         for row in stored:
             self._known[_id_of(row)] = row, None
 
@@ -63,14 +63,14 @@ class Levels:
         self._pools[engine] = PoolLevels(engine, self)
 
     def end(self) -> None:
-        """Write what has changed, and keep no more levels."""
+        """Write the levels that have changed, and keep no more levels."""
         self.put_changed()
         for levels in self._pools.values():
             levels.end()
         self._pools.clear()
 
     def want(self) -> None:
-        """Let the levels be written soon."""
+        """Have the levels written soon."""
         if not self._is_wanted:
             self._is_wanted = True
             self._want()
@@ -98,7 +98,7 @@ class Levels:
             self._put(rows)
 
     def lower(self, identities: Iterable[tuple[Id, AnyLimit, Any]], now: float) -> bool:
-        """Lower meters to the levels that are known; return whether that has changed any."""
+        """Lower meters to the known levels; return whether that has changed any."""
         wall = time.time()
         is_changed = False
         for identity, limit, meter in identities:
@@ -151,7 +151,7 @@ class PoolLevels:
     # The calls of the pool.
 
     def drew(self, run: Run) -> None:
-        """Note that a run draws from limits."""
+        """Record that a run draws from limits."""
         self._drawn[None] = None
         self._drawn[run.worker] = None
         if run.job._key is not None:
@@ -171,7 +171,7 @@ class PoolLevels:
             self._engine.core.set_rate_limit(worker._limits.meters.limits, now, worker)
 
     def _placed(self, holder: Holder) -> Iterable[tuple[Id, AnyLimit, Any]]:
-        """The limits of a holder with their meters, by what tells them apart."""
+        """Yield the limits of a holder with their identities and meters."""
         meters: RateMeters | None
         if holder is None:
             meters, name = self._engine.core.state.limits.meters, "pool"
@@ -202,13 +202,13 @@ def _rate(limit: AnyLimit) -> Any:
 
 
 def _regrown(row: Level, limit: AnyLimit, wall: float) -> float:
-    """The level of a row after the time that has passed since; none if the wall clock went back."""
+    """The level of a row after the time that has passed since then; no time if the wall clock went back."""
     rate = _rate(limit)
     return float(row.level + max(wall - row.at, 0.0) * rate.count / rate.per)
 
 
 def _name_of_key(value: object) -> str:
-    """What tells a key apart from others also in another process; empty if there is nothing of the kind."""
+    """A text that identifies a key in any process; empty if there is none."""
     if isinstance(value, tuple):
         parts = [_name_of_key(each) for each in cast("tuple[object, ...]", value)]
         return f"key ({', '.join(parts)})" if all(parts) else ""

@@ -1,4 +1,4 @@
-"""The lock that keeps a journal to one process."""
+"""The lock that gives a single process access to a journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._errors import JournalError
 if sys.platform == "win32":
     import msvcrt
 
-    # Behind what is written, since a locked byte can't be read there.
+    # Behind the text in the file, since a locked byte can't be read on this system.
     _LOCKED_BYTE = 1 << 20
 
     def _try_to_lock(file: int) -> None:
@@ -28,16 +28,16 @@ else:
 
 
 class FileLock:
-    """A lock beside a file, which ends with the process that holds it, however that ends.
+    """A lock beside a file, which ends with the process that holds it, however the process ends.
 
-    The lock is the operating system's, on a file of its own that has the process's number in it.
-    SQLite's locks won't do, since others may read the journal meanwhile.
+    This is a lock of the operating system on a separate file, which contains the process's number.
+    SQLite's locks are not suitable, since other processes may read the journal meanwhile.
 
     Arguments:
       path: the file, without symbolic links.
     """
 
-    # A process could lock a file twice, and would lose both locks with the first.
+    # The locked files. A process could lock a file twice, and would lose both locks with the release of the first.
     _held: set[str] = set()  # noqa: RUF012
     _guard = threading.Lock()
 
@@ -60,7 +60,7 @@ class FileLock:
             self._held.add(self._path)
 
     def _try(self) -> int | None:
-        """Return the locked file; None if it has been removed meanwhile, by the process that had it before."""
+        """Return the locked file; None if the process that held it before has removed it meanwhile."""
         name = f"{self._path}.lock"
         file = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -80,7 +80,7 @@ class FileLock:
         return file
 
     def release(self) -> None:
-        """Unlock the file, if this holds the lock."""
+        """Unlock the file, if this object holds the lock."""
         with self._guard:
             if self._file is not None:
                 with suppress(OSError):  # where open files can't be removed

@@ -27,9 +27,9 @@ class LookedUp:
 
     Arguments:
       items: the items.
-      terms: what they have in common.
-      feeder: takes them.
-      check_asked_for: called if looking items up has been cancelled.
+      terms: the settings that all the items share.
+      feeder: takes the items.
+      check_asked_for: called with the cancellation, if looking items up has been cancelled.
     """
 
     __slots__ = ("_ahead", "_began", "_check_asked_for", "_dead", "_feeder", "_items", "_line", "_stopped_by", "_terms")
@@ -45,13 +45,13 @@ class LookedUp:
         self._feeder = feeder
         # Items that have been looked up, with their ids.
         self._line: deque[tuple[str, Any]] = deque()
-        # What is known of the items in line, by their ids; None for nothing.
+        # What is known of the items in line, by their ids; None if nothing is known.
         self._ahead: dict[str, Row | Outcome | None] = {}
-        # Those of them that are dead and run again.
+        # The ids of items in line that are dead and run again.
         self._dead: set[str] = set()
-        # What keeps more items from coming: an error, or `END`.
+        # Why no more items will come: an error, or `END`.
         self._stopped_by: object = None
-        # A death with a higher number comes from this stream, or from one beside it.
+        # A death with a higher number comes from this stream, or from one that runs at the same time.
         self._began = 0
 
     def begin(self) -> None:
@@ -60,12 +60,12 @@ class LookedUp:
         self._items.begin()
 
     def note(self, item_id: str, outcome: Outcome) -> None:
-        """Note what has been committed after the items in line were looked up."""
+        """Record an outcome that was committed after the items in line were looked up."""
         if item_id in self._ahead:
             self._ahead[item_id] = outcome
 
     async def take(self) -> Any:
-        """Return the next `Occurrence`, with its outcome if that is known, or `Known` items before it, or `END`."""
+        """Return the next `Occurrence`, with its outcome if known; or the `Known` items before it; or `END`."""
         line, ahead = self._line, self._ahead
         if not line and self._stopped_by is None:
             await self._look_up()
@@ -104,7 +104,7 @@ class LookedUp:
                 if len(taken) < AHEAD:
                     taken.append(END)
         except Exception as error:
-            self._stopped_by = error  # after the items before
+            self._stopped_by = error  # raised after the items before it
         try:
             for item in taken:
                 if item is END:

@@ -1,4 +1,4 @@
-"""What hands the results of a stream to its readers."""
+"""The passing of a stream's results to its readers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ IN_A_ROW = 100
 
 
 class Results:
-    """Both ends of what a memory channel is for other streams.
+    """Both ends of a channel; other streams use a memory channel instead.
 
-    Known items come one by one, and what is at hand comes without a pass through Trio's scheduler
-    each time: results of an earlier run come faster than that.
+    Known items are received one by one. Results that are available are received without a pass through
+    Trio's scheduler each time, which would take longer than reading results of an earlier run.
 
     Attributes:
       current: the known items that have been received in part.
-      used_up: whether the last call of `receive` has taken the last that an entry had.
-      in_a_row: how many of these, since other tasks have run.
+      used_up: whether the last call of `receive` has taken the last result of an entry.
+      in_a_row: how many results have been received since other tasks have run.
       known: how many known items have been received.
     """
 
@@ -59,7 +59,7 @@ class Results:
             self._readers.unpark(count=len(entry.rows) if isinstance(entry, Known) else 1)
 
     def end(self) -> None:
-        """Note that no more entries come."""
+        """Record that no more entries will come."""
         self._has_ended = True
         self._readers.unpark_all()
 
@@ -69,7 +69,7 @@ class Results:
         """Wait for the next result. A checkpoint; if it is cancelled, nothing is lost.
 
         Raises:
-          trio.EndOfChannel: if no more come.
+          trio.EndOfChannel: if no more results will come.
           trio.ClosedResourceError: if the stream's block has been left.
         """
         self.in_a_row = 0
@@ -109,12 +109,12 @@ class Results:
         return row
 
     def close(self) -> None:
-        """Let readers get nothing more, since the block is left."""
+        """Let readers get no more results, since the block is left."""
         self._is_left = True
         self.current = None
         self._readers.unpark_all()
 
-    # What is unread is received after the block has been left.
+    # Unread results are received after the block has been left.
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,7 @@ Row: TypeAlias = "tuple[str, Text, int]"
 APPLICATION_ID = 0x54504A4C  # "TPJL"
 VERSION = 1
 
-# Seconds to wait for a lock of SQLite's that somebody else holds: at opening, and later.
+# Seconds to wait for a lock of SQLite that another process holds: at opening, and later.
 _PATIENCE_AT_OPENING = 5.0
 _PATIENCE = 30.0
 
@@ -39,15 +39,15 @@ _SCHEMA = (
     "CREATE TABLE levels (pool TEXT NOT NULL, holder TEXT NOT NULL, unit TEXT NOT NULL, place INTEGER NOT NULL, "
     "level REAL NOT NULL, at REAL NOT NULL, full_at REAL NOT NULL, "
     "PRIMARY KEY (pool, holder, unit, place)) WITHOUT ROWID",
-    # Also for people who delete rows by hand. What comes is counted by the writer, which costs less.
+    # Needed also if people delete rows by hand. The writer counts the inserted rows, which costs less.
     "CREATE TRIGGER result_is_gone AFTER DELETE ON results "
     "BEGIN UPDATE steps SET done = done - 1 WHERE step = OLD.step; END",
     "CREATE TRIGGER death_is_gone AFTER DELETE ON dead "
     "BEGIN UPDATE steps SET dead = dead - 1 WHERE step = OLD.step; END",
 )
 
-# How many rows a statement inserts. SQLite's oldest bound is 999 parameters. One statement for many rows waits once
-# for the interpreter's lock, and not for each row.
+# How many rows a statement inserts. Old versions of SQLite allow 999 parameters. One statement for many rows waits
+# only once for the interpreter's lock, and not for each row.
 _SIZES = (200, 20, 1)
 
 
@@ -82,7 +82,7 @@ class Changes(NamedTuple):
     Attributes:
       results: by steps, the rows of results.
       dead: the rows of dead items.
-      gone: items that are dead no more or again, each a step and an item's id.
+      gone: items that are no longer dead, or are dead again; each is a step and an item's id.
       levels: the rows of levels.
     """
 
@@ -93,7 +93,7 @@ class Changes(NamedTuple):
 
 
 class Store:
-    """A journal's file: its lock, a connection that writes, and one that reads beside it.
+    """A journal's file: its lock, a connection that writes, and another one that reads.
 
     Arguments:
       path: the file.
@@ -110,7 +110,7 @@ class Store:
         # SQLite gets an absolute path, since some others have a meaning of their own, such as ":memory:".
         self._file = os.path.realpath(path)
         self._lock = FileLock(self._file)
-        # Held while the file is read, in whatever thread: it must not be closed meanwhile.
+        # Held while any thread reads the file, which must not be closed meanwhile.
         self._guard = threading.Lock()
         self._writing: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None

@@ -1,4 +1,4 @@
-"""The streams of a journal: those of the pool, with results from the journal in between."""
+"""The streams of a journal: like those of a pool, with results from the journal in between."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ X = TypeVar("X")
 
 @attrs.frozen(kw_only=True)
 class Entry(Generic[V]):
-    """What has become of an item.
+    """The outcome of an item.
 
     Attributes:
       item_id: the item's id.
@@ -86,7 +86,7 @@ class JournalStream(Stream[V, X]):
 
     async def _end_jobs(self, jobs: list[Job[Any]]) -> None:  # noqa: ASYNC910  # there may be none
         await super()._end_jobs(jobs)
-        self._window.cut_off()  # what is being committed will not be read any more
+        self._window.cut_off()  # results that are being committed will no longer be read
 
     def _forget(self, entry: Read) -> None:
         job = entry.outcome.job if isinstance(entry, Occurrence) and entry.outcome is not None else None
@@ -95,7 +95,7 @@ class JournalStream(Stream[V, X]):
 
     @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> X:
-        # Results of an earlier run come by this way, which costs a fraction of the other.
+        # Results of an earlier run take this way, which costs a fraction of the general one.
         results, engine = self._results, self._engine
         is_at_hand = results.current is not None and results.in_a_row < IN_A_ROW
         if is_at_hand and not engine.instruments and get_ident() == engine.home.thread:
@@ -146,7 +146,7 @@ class MappedByJournal(JournalStream[V, V]):
 
 
 class CompletedByJournal(JournalStream[V, "Entry[V]"]):
-    """What has become of the items, in the order in which they end."""
+    """The outcomes of the items, in the order in which they end."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What all items of a stream have in common, and the calls of the program's functions."""
+"""The settings that all items of a stream share, and the calls of the program's functions."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 _MOST = 240_000_000
-"""Characters of a result: in UTF-8 less than what SQLite takes."""
+"""The maximum number of characters of a result: in UTF-8 these are fewer bytes than SQLite's limit."""
 
 
 class Terms:
-    """What all items of a stream have in common.
+    """The settings that all items of a stream share.
 
     Arguments:
       book: the journal.
       step: the step.
       item_id: makes an item's id; None for ``dumps``.
       retry_dead: whether dead items run again.
-      dumps, loads: make a result text, and the other way round.
+      dumps, loads: convert a result to text, and text to a result.
     """
 
     __slots__ = ("_dumps", "_item_id", "_loads", "book", "retry_dead", "step")
@@ -57,7 +57,7 @@ class Terms:
         """Return an item's id.
 
         Raises:
-          TypeError, ValueError: if it is no str, or can't be stored, or ``dumps`` can't make any.
+          TypeError, ValueError: if the id is not a str or can't be stored, or if ``dumps`` can't make one.
           BaseException: whatever the function raises.
         """
         found: Any = self._dumped(item) if self._item_id is None else self._item_id(item)

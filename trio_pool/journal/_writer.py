@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 _STOP = object()
 _LEVELS_SOON = object()
-# What starts meanwhile is forgotten by a kill. A program that is restarted again and again has that burst each time.
+# Starts within this time are lost if the process is killed. A program that is restarted repeatedly then has this burst
+# each time.
 _SECONDS_BETWEEN_LEVELS = 0.05
 
 
 class Writer:
     """A thread that opens a journal's file, writes to it, and closes it.
 
-    What comes while it writes goes into the next transaction, all together. It calls back in Trio's
-    thread, once for each transaction.
+    Everything that is put while it writes goes into the next transaction together. It calls back in
+    Trio's thread, once for each transaction.
 
     Arguments:
       store: the file.
       on_written: called with the items whose outcomes have been committed; or, with an error, with
-          those that could not be.
+          the items whose outcomes could not be committed.
       on_levels_due: called when it is time to put the levels of limits.
 
     Attributes:
@@ -60,17 +61,17 @@ class Writer:
         self.opened: trio.Event = trio.Event()
         self.closed: trio.Event = trio.Event()
         self.failure: BaseException | None = None
-        # Called from Trio's thread, several times a job.
+        # Called from Trio's thread, several times per job.
         self.put: Callable[[Work | list[Level]], None] = self._queue.put
 
     def start(self) -> None:
         """Start the thread."""
-        # Never waited for at the interpreter's exit, in case a disk hangs.
+        # A daemon: the interpreter's exit doesn't wait for it, in case a disk hangs.
         self._thread = threading.Thread(target=self._run, name=f"<journal {self._store.path}>", daemon=True)
         self._thread.start()
 
     def want_levels(self) -> None:
-        """Call ``on_levels_due`` at once, or a moment after the last time."""
+        """Have ``on_levels_due`` called at once, or a moment after the last call."""
         self._queue.put(_LEVELS_SOON)
 
     def stop(self) -> None:
@@ -78,7 +79,7 @@ class Writer:
         self._queue.put(_STOP)
 
     def join(self) -> None:
-        """Wait for the end of the thread, which could not open the file or has closed it, so it has nothing to do."""
+        """Wait for the end of the thread. It must have failed to open the file, or have closed it."""
         self._thread.join()
 
     # In the thread.
@@ -112,7 +113,7 @@ class Writer:
         self._call(self.closed.set)
 
     def _next_batch(self) -> list[Any]:
-        """Wait for something to write, and return all that there is."""
+        """Wait for something to write, and return everything that is waiting."""
         while True:
             timeout = None
             if self._levels_due_at is not None:
