@@ -91,7 +91,7 @@ class _Watching:
 class _Measures:
     """The metrics of one provider, for all instruments and pools.
 
-    Created once per provider: if several observables have the same name, the SDK only calls the
+    Created once per provider: if several observables have the same name, the SDK calls only the
     callbacks of the first. The names are counted here, since their bound applies to the provider.
     """
 
@@ -180,7 +180,7 @@ class _Measures:
 
 
 class _Global:
-    """A key for the global provider, whichever is set, now or later."""
+    """A key for the global provider, whichever provider is set, now or later."""
 
 
 _GLOBAL = _Global()
@@ -268,5 +268,5 @@ class Metrics:
     def _tells_apart(self, worker: Worker | None) -> bool:
         if self._per_worker is not None:
             return self._per_worker
-        # Slots are all alike, and the workers of an elastic pool come and go without a bound.
+        # Slots are all alike, and the number of workers that an elastic pool opens over time has no bound.
         return worker is not None and bool(worker._task.leading) and not worker._elastic

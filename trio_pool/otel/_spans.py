@@ -193,7 +193,7 @@ class JobSpans:
         span.set_attribute(ERROR_TYPE, full_type_name(first_leaf(error)))
         span.set_status(StatusCode.ERROR, exportable(one_line(in_words(error))))
         if self._records:
-            # Like record_exception, which however calls the error's own methods, and these may
+            # Like record_exception; but that calls the error's own methods, which may
             # fail.
             told = {
                 "exception.type": full_type_name(error),
