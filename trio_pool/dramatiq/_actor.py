@@ -18,7 +18,7 @@ P = ParamSpec("P")
 V = TypeVar("V")
 
 _OWNED = ("max_retries", "min_backoff", "max_backoff", "retry_when", "throws", "time_limit")
-"""Options of dramatiq's whose part the pool has: attempts and timeouts."""
+"""Dramatiq's options for attempts and timeouts, which the pool handles instead."""
 
 
 class PoolActor(dramatiq.Actor[P, V], Generic[P, V]):
@@ -72,10 +72,10 @@ def make_actor(
     jobs: JobMaker,
     **registration: Any,
 ) -> PoolActor[Any, Any]:
-    """Make an actor; with the signature of a class of actors."""
+    """Make an actor. The signature is that of an actor class, since dramatiq calls this in place of one."""
     actor: Any = cast("Any", PoolActor).__new__(PoolActor)
     actor._perform, actor._takes_resource, actor._jobs = perform, takes_resource, jobs
     actor.__init__(fn, **registration)
-    # The base class has made a function of asyncio's of it.
+    # The base class has wrapped the function for asyncio.
     actor.fn = fn
     return cast("PoolActor[Any, Any]", actor)

@@ -1,4 +1,4 @@
-"""What a pool's queue asks of dramatiq's brokers: settings that bring messages again in time."""
+"""The settings that a pool's queue needs from dramatiq's brokers, so that messages are redelivered in time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def kind_of(broker: dramatiq.Broker) -> str:
 
 
 def put_right(broker: Any) -> None:
-    """Have a ``RedisBroker`` bring messages of dead processes again within seconds.
+    """Have a ``RedisBroker`` redeliver the messages of dead processes within seconds.
 
-    By default it looks for them in one of a thousand commands, and so after a quarter of an hour in
-    a quiet queue.
+    By default it looks for them in one of a thousand commands, which in a quiet queue means after
+    about a quarter of an hour.
 
     Raises:
-      ValueError: if the program has set what would bring them too late.
+      ValueError: if settings of the program would redeliver them too late.
     """
     chance: int = broker.maintenance_chance
     if chance == _DEFAULT_CHANCE:
@@ -68,10 +68,10 @@ def _told(name: str, old: int, new: int) -> None:
 
 
 def starts_of(broker: Any, starts: Starts | None, max_crashes: float) -> Starts | None:
-    """Return what counts the starts of messages, None where no message comes again after a crash.
+    """Return the counter of the starts of messages, or None if the broker redelivers no message after a crash.
 
     Raises:
-      ValueError: if nothing can count them.
+      ValueError: if there is no counter.
     """
     if starts is not None:
         return starts

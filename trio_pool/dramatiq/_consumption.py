@@ -1,4 +1,4 @@
-"""A dramatiq worker inside of a Trio program: its threads make jobs of messages, and settle these as the jobs end."""
+"""A dramatiq worker inside a Trio program: its threads make jobs from messages, and settle these as the jobs end."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ WORKER_TIMEOUT = 200
 """Milliseconds that a message may wait in an idle queue: dramatiq asks its broker again after that time."""
 
 _PATIENCE = 3.0
-"""Seconds that the end waits for a broker that can't be reached."""
+"""How many seconds the end of the consumption waits for a broker that can't be reached."""
 
 
 class Consumption:
-    """From entering `PoolQueue.consume` to leaving it.
+    """The consumption of a queue, from entering `PoolQueue.consume` to leaving it.
 
     Arguments:
       broker: the broker.
       deliveries: the middleware of the broker.
       pool: runs the jobs.
       starts: counts the starts of messages, or None.
-      suspects: decides about messages that come after a crash.
-      letter: the actor that gets dead messages, or None for the broker's own dead letters.
+      suspects: decides about messages that are redelivered after a crash.
+      letter: the actor that gets dead messages, or None to use the broker's own dead letters.
       max_overstays: how often a message may overstay.
     """
 
@@ -93,7 +93,7 @@ class Consumption:
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def end(self, grace: float) -> None:
-        """Take no more messages; give the jobs under way some seconds; then return what is left to the broker."""
+        """Take no more messages; give the running jobs ``grace`` seconds; then return the rest to the broker."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.stop_taking)
         self._under_way.cut_waiting()
@@ -123,7 +123,7 @@ class Consumption:
         for thread in worker.workers:
             thread.stop()
         if self._is_redis:
-            # The consumers of delayed messages go on: their questions are the heartbeat of this process.
+            # The consumers of delayed messages go on: their requests are the heartbeat of this process.
             for name, consumer in worker.consumers.items():
                 if name not in self._broker.delay_queues:
                     consumer.prefetch = 0
@@ -139,7 +139,7 @@ class Consumption:
         for name, messages in by_queue.items():
             try:
                 self._worker.consumers[name].requeue_messages(messages)
-            except Exception as error:  # they are unacknowledged still, and come again when the process has gone
+            except Exception as error:  # still unacknowledged, they are redelivered after the end of the process
                 report("%d messages could not be returned to the broker: %s", len(messages), in_words(error))
 
     def _stop(self) -> None:
@@ -173,7 +173,7 @@ class Consumption:
     # The threads of the worker.
 
     def perform(self, actor: PoolActor[..., Any], message: MessageProxy, args: Any, kwargs: Any) -> Any:
-        """Run the job of a message, and settle the message: first what must not be lost, then dramatiq acknowledges."""
+        """Run the job of a message, and store its outcome; after that, dramatiq acknowledges the message."""
         if self._under_way.is_ending:
             self._give_back(message, 0.0)
         key = message.message_id
@@ -221,7 +221,7 @@ class Consumption:
         except Exception as error:
             self._reject(actor, message, f"its result can't be written: {in_words(error)}")
         if stored_for is not None:
-            # Dramatiq stores it too, but only once, and acknowledges the message in any case.
+            # Dramatiq stores it too, but tries only once, and acknowledges the message in any case.
             self._insist(self._results.backend.store_result, message, result, stored_for)
         if self._starts is not None:
             self._starts.end(message.message_id, at_once=False)
@@ -250,11 +250,11 @@ class Consumption:
         copy = message.copy(options=options)
         self._insist(partial(self._broker.enqueue, copy, delay=round(delay * 1000) if delay else None))
         vars(message)["_is_returned"] = True
-        message.fail()  # or a None would be stored as its result; taken back by the middleware
+        message.fail()  # otherwise None would be stored as its result; the middleware undoes this
         raise ReturnedMessage
 
     def _reject(self, actor: PoolActor[..., Any], message: MessageProxy, reason: str) -> NoReturn:
-        """Write a dead message where it is kept, and have dramatiq acknowledge or reject it."""
+        """Store a dead message, and have dramatiq acknowledge or reject it."""
         report("%s of message %s is dead: %s", actor.actor_name, message.message_id, reason)
         kept = self._result_kept(actor, message)
         error = DeadJob(reason)
@@ -277,7 +277,7 @@ class Consumption:
         return True
 
     def _insist(self, call: Callable[..., X], *args: Any) -> X:
-        """Call something that needs the broker until it succeeds: else a message would be lost or done twice."""
+        """Repeat a call to the broker until it succeeds: otherwise a message would be lost or done twice."""
         pause = 0.1
         while True:
             try:
@@ -293,7 +293,7 @@ class Consumption:
 
 
 def _take_all(items: Any) -> Generator[Any]:
-    """Take what is in a queue."""
+    """Take everything that is in a queue."""
     try:
         while True:
             yield items.get_nowait()

@@ -1,4 +1,4 @@
-"""The middleware by which dramatiq and the pools' queues of a broker know of each other."""
+"""The middleware that connects dramatiq with the pools' queues of a broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._actor import PoolActor
 
     class Buries(Protocol):
-        """What can send a message to the dead letters."""
+        """The interface of an object that can send a message to the dead letters."""
 
         def bury(self, message: MessageProxy, reason: str) -> bool: ...
 
@@ -29,7 +29,7 @@ class ReturnedMessage(SkipMessage):
 
 
 class _Returned(logging.Filter):
-    """Keeps dramatiq from a warning about each message that goes back to the broker."""
+    """Suppresses dramatiq's warning about each message that goes back to the broker."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         args = record.args
@@ -40,9 +40,9 @@ _QUIET = _Returned()
 
 
 class Deliveries(dramatiq.Middleware):
-    """Knows which message each thread performs, for all pools' queues of a broker.
+    """Records which message each thread performs, for all pools' queues of a broker.
 
-    It stands before the broker's other middleware, so it has the last word on a message.
+    It comes before the broker's other middleware, so it has the final decision about a message.
 
     Attributes:
       declared: the actors of each pool's queue of the broker.
@@ -58,7 +58,7 @@ class Deliveries(dramatiq.Middleware):
 
     @classmethod
     def of(cls, broker: dramatiq.Broker) -> Deliveries:
-        """Return the middleware of a broker, which gets one if it has none."""
+        """Return the middleware of a broker, after adding it if the broker has none."""
         for each in broker.middleware:
             if isinstance(each, Deliveries):
                 return each
@@ -98,7 +98,7 @@ class Deliveries(dramatiq.Middleware):
     ) -> None:
         self._local.message = None
         if isinstance(exception, DeadJob):
-            # Retries, if it is in place, rejects what it is told not to try again.
+            # The middleware Retries, if present, rejects messages that are not to be tried again.
             message.failed = getattr(message, "_is_rejected", False)
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:

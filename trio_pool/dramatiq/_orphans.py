@@ -1,8 +1,8 @@
-"""Messages that Redis has given out to this process, and that have not arrived here.
+"""Messages that Redis has delivered to this process but that have not arrived here.
 
-An answer of Redis is lost with its connection, and a message that can't be decoded takes those with it
-that came in the same answer. Redis counts all of these as under way here for as long as this process
-lives. So it is looked for them from time to time.
+A response of Redis is lost with its connection. If a message can't be decoded, the other messages in the
+same response are lost too. Redis counts all of these as under way here for as long as this process
+lives. So this process looks for them from time to time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Orphans(threading.Thread):
     Arguments:
       broker: a ``RedisBroker``.
       worker: its worker.
-      deliveries: knows the messages that are being processed.
+      deliveries: the middleware, which records the messages that are being processed.
     """
 
     def __init__(self, broker: Any, worker: dramatiq.Worker, deliveries: Deliveries) -> None:
@@ -36,7 +36,7 @@ class Orphans(threading.Thread):
         self._worker = worker
         self._deliveries = deliveries
         self._stopping = threading.Event()
-        # By queue, what was missing at the last look; a message that is just arriving is not missing twice.
+        # The messages that were missing at the last look, by queue. One that is just arriving is not missing twice.
         self._missing: dict[str, set[str]] = {}
 
     def run(self) -> None:
@@ -51,7 +51,7 @@ class Orphans(threading.Thread):
         self.join()
 
     def look(self) -> None:
-        """Return what has been missing since the last look to its queue."""
+        """Return the messages that have been missing since the last look to their queues."""
         for name in list(self._worker.consumers):
             key = f"{self._broker.namespace}:__acks__.{self._broker.broker_id}.{name}"
             given_out = {identifier.decode() for identifier in self._broker.client.smembers(key)}

@@ -36,20 +36,20 @@ V = TypeVar("V")
 class PoolQueue:
     """Actors of a dramatiq broker whose messages become jobs of a pool.
 
-    At least once: a message is acknowledged when its job has ended, so it comes again if the process
-    dies before that. Jobs must be such that they can be done twice.
+    Messages are delivered at least once: a message is acknowledged when its job has ended, so it is
+    redelivered if the process dies before that. It must be safe to run a job twice.
 
-    Attempts, backoff and timeouts of a message are the pool's. What its process dies of, and what
-    waits for long, is the broker's.
+    The pool handles the attempts, the backoff and the timeouts of a message. The broker handles crashes
+    of the process and messages that wait for a long time.
 
-    Sets up the broker: a ``RedisBroker`` brings messages of dead processes again after
-    10 seconds, and settings of the program's that would bring them too late are refused.
+    This sets up the broker: a ``RedisBroker`` redelivers messages of dead processes after 10 seconds.
+    Settings of the program that would redeliver them too late are rejected.
 
     Arguments:
       broker: a ``RedisBroker`` or a ``RabbitmqBroker``; for tests also a ``StubBroker``.
       max_crashes: how many processes a message may take down before it is dead; ``None`` for no bound.
-      max_overstays: how often a message may not be done in its ``total_timeout``, in one process or
-          another, before it is dead.
+      max_overstays: how often a message may exceed its ``total_timeout``, in one process or another,
+          before it is dead.
       dead_letter: the name of an actor that gets each dead message, as a dict, and the reason; without one,
           dead messages are in the broker's own dead-letter queue, where dramatiq keeps them for a week.
       starts: counts the starts of messages, for ``max_crashes``; by default in the Redis of a ``RedisBroker``.
@@ -114,7 +114,7 @@ class PoolQueue:
         broker_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Make an actor of a job's function; used as a decorator, with or without arguments.
+        """Make an actor from a job's function; used as a decorator, with or without arguments.
 
         Arguments:
           fn: the function of the jobs; its first argument is the resource.
@@ -122,13 +122,13 @@ class PoolQueue:
           actor_name: the actor's name, the same in all processes; the function's name by default.
           queue_name: the queue of the broker that the actor's messages go to.
           broker_options: options of the actor for dramatiq, such as ``store_results``.
-          **options: options of the jobs; each may be a function of the message's arguments.
+          **options: options of the jobs; each can be a function of the message's arguments.
 
         Returns:
           PoolActor: the actor; its ``send`` takes the function's arguments without the resource.
 
         Raises:
-          ValueError, TypeError: if an option is out of its range, of the wrong type, or the pool's part.
+          ValueError, TypeError: if an option is out of its range, of the wrong type, or one that the pool handles.
         """
         passed_on = {} if broker_options is None else dict(broker_options)
         check_owned(passed_on)
@@ -159,22 +159,22 @@ class PoolQueue:
         prefetch: int | None = None,
         grace: float = 30.0,
     ) -> AbstractAsyncContextManager[None]:
-        """Have a pool do the messages' jobs while the block lasts; also run the broker's other actors.
+        """Run the messages' jobs in a pool while the block lasts; also run the broker's other actors.
 
         Entering starts a dramatiq worker in threads of this process; a broker that can't be
         reached is waited for. At the end of the block the worker takes no more messages. The jobs under way
         have ``grace`` seconds to end; then they are cancelled, and their messages go back to the broker at
         once. If the block is left by an exception or a cancellation, there is no grace. If the broker can't
-        be reached at the end, messages stay unacknowledged, which is logged: the broker brings them again.
+        be reached at the end, messages stay unacknowledged, which is logged: the broker redelivers them.
 
         The end of the block is a checkpoint. A cancellation while it waits ends the grace.
 
         Arguments:
-          pool: runs the jobs; of the current Trio run.
-          threads: the messages under way at once, those included whose jobs back off or wait for a worker. By default
-              twice the places of the pool's workers.
-          prefetch: how many messages the process may hold, those under way included. By default twice
-              ``threads``; where jobs take minutes, as many as ``threads`` or fewer keep other machines busy.
+          pool: the pool that runs the jobs; it must belong to the current Trio run.
+          threads: how many messages may be under way at once, including those whose jobs back off or wait for a worker.
+              By default twice the number of places of the pool's workers.
+          prefetch: how many messages the process may hold, including those under way. By default twice
+              ``threads``. If jobs take minutes, use at most ``threads``, so that other machines are kept busy.
           grace: seconds for the jobs under way at the end.
 
         Raises:
@@ -225,7 +225,7 @@ class PoolQueue:
             self._consumption = None
 
     def _queue_names(self) -> set[str] | None:
-        """The queues whose messages this process takes, None for all: not those of other pools' queues."""
+        """The queues whose messages this process takes, without those of other pools' queues; None for all queues."""
         others = [actors for actors in self._deliveries.declared if actors is not self._actors]
         if not others:
             return None

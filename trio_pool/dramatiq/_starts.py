@@ -1,4 +1,4 @@
-"""Counting the starts of messages that nobody has ended: each is a process that died."""
+"""Counting the starts of messages that have not ended: each stands for a process that died."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._policies import validate
 if TYPE_CHECKING:
     from redis import Redis
 
-# One round trip: deletes the keys of messages that have ended, and counts the start of another.
+# In one round trip, delete the keys of messages that have ended, and count the start of another message.
 _BEGIN = """
 for i = 2, #KEYS do redis.call('unlink', KEYS[i]) end
 local starts = redis.call('incr', KEYS[1])
@@ -20,17 +20,17 @@ return starts
 """
 
 _KEEP = 7 * 24 * 3_600_000
-"""Milliseconds after which a message that nobody ends is forgotten."""
+"""Milliseconds after which a message that has not ended is forgotten."""
 
 _MOST_AT_ONCE = 64
-"""How many keys of ended messages go with one start."""
+"""How many keys of ended messages are deleted with one start."""
 
 
 class Starts(Protocol):
-    """Counts starts of messages, in a place that outlives the process. Called in many threads."""
+    """Counts starts of messages, in a store that outlives the process. Called from many threads."""
 
     def begin(self, message_id: str) -> int:
-        """Note that a message starts.
+        """Record that a message starts.
 
         Returns:
           int: how many starts before this one have not ended: the crashes.
@@ -42,18 +42,18 @@ class Starts(Protocol):
         ...
 
     def end(self, message_id: str, *, at_once: bool) -> None:
-        """Forget a message, which has ended; unless ``at_once``, any time later."""
+        """Forget a message that has ended, ``at_once`` or any time later."""
         ...
 
     def flush(self) -> None:
-        """Forget all that have ended, before the process goes."""
+        """Forget all messages that have ended, before the process ends."""
         ...
 
 
 class RedisStarts:
-    """One key a message in Redis or Valkey. A `PoolQueue` with a ``RedisBroker`` has one by itself.
+    """Counts starts with one key per message in Redis or Valkey. A `PoolQueue` with a ``RedisBroker`` makes its own.
 
-    RabbitMQ doesn't count how often it brings a message, so a queue on RabbitMQ needs a Redis or
+    RabbitMQ doesn't count how often it delivers a message, so a queue on RabbitMQ needs a Redis or
     Valkey for this.
 
     Arguments:
@@ -91,7 +91,7 @@ class RedisStarts:
         try:
             return int(client.execute_command("EVALSHA", self._script, len(keys), *keys, _KEEP))
         except Exception as error:
-            # Redis has been started again, and forgets scripts then. The class is redis's, which is not imported here.
+            # Redis has been restarted, and has lost the script. The class belongs to redis, which is not imported here.
             if type(error).__name__ == "NoScriptError":
                 self._script = None
             raise
@@ -105,11 +105,11 @@ class RedisStarts:
         if at_once:
             self._client.unlink(self._prefix + message_id)
         else:
-            # An acknowledged message never comes again, so this is only for the sake of memory.
+            # An acknowledged message is never redelivered, so this only frees memory.
             self._ended.append(self._prefix + message_id)
 
     def flush(self) -> None:
-        """Forget all that have ended; see `Starts`."""
+        """Forget all messages that have ended; see `Starts`."""
         while keys := self._take():
             self._client.unlink(*keys)
 
