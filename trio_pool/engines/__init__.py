@@ -1,8 +1,8 @@
-"""What an engine in front of a pool needs to know: what becomes of a job that has ended, and of one that comes again.
+"""Decisions for an engine in front of a pool: about a job that has ended, and about one that is redelivered.
 
-An engine is a queue outside of the process that delivers at least once: it brings a job again if the
-process dies that had it. ``trio_pool.dramatiq`` and ``trio_pool.pgqueuer`` are made of this module; a worker
-for any other engine can be made of it too. The module imports no engine.
+An engine is a queue outside of the process that delivers at least once: if the process that had a job
+dies, the engine delivers the job again. ``trio_pool.dramatiq`` and ``trio_pool.pgqueuer`` are built on this
+module, and a worker for any other engine can be built on it too. The module imports no engine.
 """
 
 from .._basics.public_names import publish

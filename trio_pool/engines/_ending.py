@@ -1,4 +1,4 @@
-"""What becomes of a job that came from an engine and has ended."""
+"""The decision about a job that came from an engine and has ended."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Ending:
-    """What becomes of a job that came from an engine.
+    """The decision about a job that came from an engine and has ended.
 
     Attributes:
       kind: what the engine must do. ``"done"``: acknowledge the job. ``"dead"``: write it to the dead
-          letters, then acknowledge it. ``"returned"``: bring it again after ``delay``, as often as
-          it takes. ``"overstayed"``: the process could not do the job; bring it again after ``delay``, but
-          not forever.
+          letters, then acknowledge it. ``"returned"``: deliver it again after ``delay``, as often as
+          necessary. ``"overstayed"``: the process could not do the job; deliver it again after
+          ``delay``, but not forever.
       result: the return value of the job's function if ``kind`` is ``"done"``.
-      delay: seconds until the job may come again.
+      delay: seconds until the job may be delivered again.
       reason: why, in words; empty for a job that has returned a value.
     """
 
@@ -37,7 +37,7 @@ class Ending:
 
     @classmethod
     def of_error(cls, error: BaseException, pool: Pool[Any] | SlotPool, *, is_ending: bool = False) -> Ending:
-        """Decide about a job by what ``pool.run``, or the future of ``pool.submit_from_thread``, has raised.
+        """Decide about a job by the error that ``pool.run``, or the future of ``pool.submit_from_thread``, has raised.
 
         ============================================ ==============================================================
         what happened                                kind

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     OfMessage: TypeAlias = "X | Callable[..., X]"
 
 _MOST = 200
-"""The most messages that are under way at once unless the program says otherwise."""
+"""How many messages may be under way at once, unless the program sets another number."""
 
 _REFUSED = {
     "worker": "the worker of another process is unknown here; use requires",
@@ -34,7 +34,7 @@ _REFUSED = {
 
 
 class ActorOptions(TypedDict, total=False):
-    """The options of the jobs of an actor. Each may be a function of the message's arguments."""
+    """The options of the jobs of an actor. Each can be a function of the message's arguments."""
 
     retry: OfMessage[RetryPolicy | None]
     """whether, when and where a job is tried again; the pool's policy by default"""
@@ -63,7 +63,7 @@ class JobMaker:
 
     Arguments:
       fn: the function of the jobs.
-      options: options of the jobs; some may be functions of a message's arguments.
+      options: options of the jobs; some can be functions of a message's arguments.
     """
 
     def __init__(self, fn: Callable[..., Any], options: Mapping[str, Any]) -> None:
@@ -103,13 +103,13 @@ def places_of(pool: Pool[Any] | SlotPool) -> float:
 
 
 def at_once(pool: Pool[Any] | SlotPool) -> int:
-    """Return twice the places: one message at hand for each while the engine is asked for the next."""
+    """Return twice the number of places, so that each place has a message at hand while the next is fetched."""
     places = places_of(pool)
     return _MOST if places == math.inf else max(2, min(_MOST, 2 * int(places)))
 
 
 def mention_idle_places(pool: Pool[Any] | SlotPool, number: int, what: str) -> None:
-    """Log that fewer messages than places are under way at once."""
+    """Log a message if fewer messages than places can be under way at once."""
     places = places_of(pool)
     if number < places:
         report("%d %s keep at most that many of the pool's %g places busy", number, what, places, level=logging.WARNING)

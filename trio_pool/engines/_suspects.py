@@ -1,4 +1,4 @@
-"""Jobs that come again after a crash: which of them killed the process, and which were only there."""
+"""Jobs that are redelivered after a crash: which of them killed the process, and which only ran beside them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Verdict: TypeAlias = Literal["start", "wait", "bury"]
 
 
 class Suspects:
-    """Tells jobs that kill their process from those that were only under way beside them.
+    """Distinguishes jobs that kill their process from those that were only under way beside them.
 
     When a process dies, each job that was under way in it is a suspect: it has one crash more than
-    before. If suspects ran side by side again, an innocent one would be counted as often as the one
+    before. If suspects ran side by side again, an innocent one would get as many crashes as the one
     that kills. So a process has at most one suspect under way at a time, and the others come back
-    later. A suspect that has run for ``patience`` seconds without harm makes room for the next.
+    later. After a suspect has run for ``patience`` seconds without harm, the next one can start.
 
     Thread-safe. The engine must count the crashes of each job.
 
@@ -38,14 +38,14 @@ class Suspects:
         self._until = 0.0
 
     def admit(self, job: object, crashes: int) -> Verdict:
-        """Decide about a job that has come, by the number of its crashes.
+        """Decide about a job that has been delivered, by the number of its crashes.
 
         Arguments:
           job: the job's identifier.
           crashes: how often a process has died while the job was under way in it.
 
         Returns:
-          str: ``"start"``: run it, and call `dismiss` at its end. ``"wait"``: let it come back after
+          str: ``"start"``: run it, and call `dismiss` at its end. ``"wait"``: have it delivered again after
           `pause` seconds, without counting this as a crash. ``"bury"``: it is dead.
         """
         if not crashes:
@@ -60,7 +60,7 @@ class Suspects:
         return "start"
 
     def dismiss(self, job: object) -> None:
-        """Note that a job has ended, suspect or not."""
+        """Record that a job, whether a suspect or not, has ended."""
         if self._job is None:
             return
         with self._lock:
@@ -68,5 +68,5 @@ class Suspects:
                 self._job = None
 
     def pause(self) -> float:
-        """Return the seconds after which a suspect that must wait comes back, a different time for each."""
+        """Return after how many seconds a waiting suspect is delivered again, a different time for each."""
         return random.uniform(0.2, 1.0)

@@ -1,4 +1,4 @@
-"""The jobs of messages that are under way in a process, and how they end with it."""
+"""The jobs of messages that are under way in a process, and their end when the process ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UnderWay:
         """Submit a job; call `forget` when its future is done.
 
         Raises:
-          PoolClosedError: if the jobs have been cut.
+          PoolClosedError: if `cut` has been called.
           Exception: whatever ``submit_from_thread`` raises.
         """
         pool: Any = self.pool
@@ -57,7 +57,7 @@ class UnderWay:
         return len(self._futures)
 
     def ending_of(self, error: BaseException) -> Ending:
-        """Decide about a job by what its future has raised."""
+        """Decide about a job by the error that its future has raised."""
         return Ending.of_error(error, self.pool, is_ending=self.is_ending)
 
     def cancel(self, future: Future[Any]) -> None:
@@ -79,14 +79,14 @@ class UnderWay:
 
     def _cancel_soon(self, futures: list[Any], is_meant: Callable[[Any], bool]) -> None:
         def cancel() -> None:
-            # The last come first, so that none takes a place in the queue that another leaves.
+            # In reverse order, so that no job takes a place in the queue that another one leaves.
             for future in reversed(futures):
                 job = future._job
                 if job is None or job._state is None:
-                    future.cancel()  # waits for a place in the queue
+                    future.cancel()  # its job waits for a place in the queue
                 elif is_meant(job):
-                    # Not the future, which would be done before the function no longer runs.
+                    # Not the future, which would be done while the function still runs.
                     job.cancel()
 
-        # The calls of the pool's thread keep their order: what was submitted before has its job then.
+        # Calls in the pool's thread keep their order: everything that was submitted before has its job by then.
         self.pool._engine.home.call_soon(cancel)
