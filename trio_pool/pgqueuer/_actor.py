@@ -1,4 +1,4 @@
-"""Actors whose jobs PgQueuer brings to a pool."""
+"""Actors whose jobs PgQueuer delivers to a pool."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Submitter:
 
 
 class _Asking:
-    """The driver of `SyncQueries` over any connection, one in a transaction too."""
+    """The driver of `SyncQueries` over any connection, even one in a transaction."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -109,18 +109,18 @@ class PoolActor(FixedAttributes, Generic[P, V]):
         return f"<PoolActor {self.name!r} of {shown(self.fn)}>"
 
     def send(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """Submit a job. Waits for the database, so Trio programs call it in a thread.
+        """Submit a job. The call blocks while it waits for the database, so Trio programs make it in a thread.
 
         Arguments:
-          *args: the function's arguments without the resource, as JSON can write them.
+          *args: the function's arguments without the resource; JSON must be able to store them.
           **kwargs: the function's keyword arguments.
 
         Returns:
           int: PgQueuer's identifier of the job.
 
         Raises:
-          TypeError: if JSON can't write an argument.
-          Exception: of psycopg's, if the database can't be reached, or has no tables of PgQueuer's.
+          TypeError: if JSON can't store an argument.
+          Exception: an error of psycopg, if the database can't be reached or has no tables of PgQueuer.
         """
         return self.send_with_options(args, kwargs)
 
@@ -145,7 +145,7 @@ class PoolActor(FixedAttributes, Generic[P, V]):
 
         Raises:
           ValueError, TypeError: if ``delay`` is out of its range or an argument of the wrong type.
-          Exception: of psycopg's, if the database can't be reached, or has no tables of PgQueuer's.
+          Exception: an error of psycopg, if the database can't be reached or has no tables of PgQueuer.
         """
         seconds = validate.seconds("delay", delay, finite=True)
         payload = json.dumps([list(args), kwargs or {}]).encode()

@@ -1,4 +1,4 @@
-"""A worker of PgQueuer's in a thread with an event loop of asyncio's, whose jobs are those of a pool in Trio."""
+"""A worker of PgQueuer in a thread with an asyncio event loop, which runs its jobs in a pool in Trio."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from ._history import History
 
 POLL = 1.0
-"""Seconds after which a worker asks for jobs although it has not heard of any: for those of dead processes."""
+"""Seconds after which a worker asks for jobs without a notification, to find those of dead processes."""
 
 _MOST_AT_ONCE = 10
-"""The most jobs that are taken, or written as ended, in one statement."""
+"""How many jobs one statement takes, or marks as ended, at most."""
 
 _PATIENCE = 3.0
-"""Seconds that the end waits for a database that can't be reached."""
+"""How many seconds the end of the consumption waits for a database that can't be reached."""
 
 
 class DeadJob(Exception):
@@ -48,17 +48,17 @@ class DeadJob(Exception):
 
 
 class Consumption:
-    """From entering `PoolQueue.consume` to leaving it.
+    """The consumption of a queue, from entering `PoolQueue.consume` to leaving it.
 
     Arguments:
       pool: runs the jobs.
-      actors: by their names.
-      open_queries: called in the event loop with the number of jobs at once; returns PgQueuer's queries, which have
-          the histories of jobs.
-      suspects: decides about jobs that come after a crash.
+      actors: the actors by their names.
+      open_queries: called in the event loop with the maximum number of jobs at once; returns PgQueuer's queries,
+          extended by the histories of jobs.
+      suspects: decides about jobs that are redelivered after a crash.
       letter: the entrypoint that gets dead jobs, or None to hold them in the queue.
       max_overstays: how often a job may overstay.
-      redeliver_after: seconds without a sign of life after which a job comes again.
+      redeliver_after: seconds without a heartbeat of a process after which its jobs are redelivered.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Consumption:
         self._running = threading.Event()
         self._manager: QueueManager | None = None
         self._queries: Any = None
-        # The waiters of futures that are done, and whether the loop is about to look at them.
+        # The waiters of futures that are done, and whether the loop is about to handle them.
         self._done: deque[asyncio.Future[None]] = deque()
         self._is_waking = False
-        # Why the worker has ended by itself.
+        # The error because of which the worker has ended by itself.
         self.error: BaseException | None = None
 
     # The program's thread.
@@ -102,7 +102,7 @@ class Consumption:
         self._thread.start()
 
     async def end(self, grace: float) -> None:
-        """Take no more jobs; give those under way some seconds; then return what is left to the database."""
+        """Take no more jobs; give the running ones ``grace`` seconds; then return the rest to the database."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._running.wait)
         self.stop_taking()
@@ -182,7 +182,7 @@ class Consumption:
                 await close()
 
     async def perform(self, actor: PoolActor[..., Any], job: Job, order: CancelOrder) -> None:
-        """Run a job in the pool; return if it is done, or raise what PgQueuer makes of it."""
+        """Run a job in the pool; return if it is done, otherwise raise the error by which PgQueuer handles it."""
         try:
             await self._perform(actor, job, order)
         finally:
@@ -217,7 +217,7 @@ class Consumption:
             future = order.future = self._under_way.submit(*actor._jobs.make(*decoded(job.payload)))
             await self._wait_for(future)
             return Ending("done", future.result())  # noqa: ASYNC910  # asyncio's
-        except asyncio.CancelledError:  # as the loop ends
+        except asyncio.CancelledError:  # since the loop ends
             return Ending("returned", reason="the process ends")  # noqa: ASYNC910
         except Exception as error:
             if isinstance(error, PoolClosedError):
@@ -228,13 +228,13 @@ class Consumption:
                 self._under_way.forget(future)
 
     async def _wait_for(self, future: Any) -> None:
-        """Wait until a future is done, as `asyncio.wrap_future` does at a higher price."""
+        """Wait until a future is done, like `asyncio.wrap_future` but at a lower cost."""
         waiter = self._loop.create_future()
 
         def done(_: object) -> None:
             self._done.append(waiter)
             if not self._is_waking:
-                # One for all that are done by the time that the loop gets to it.
+                # One wake-up for all futures that are done by the time that the loop handles it.
                 self._is_waking = True
                 self._call_in_loop(self._wake)
 
@@ -254,14 +254,14 @@ class Consumption:
                 waiter.set_result(None)
 
     async def _bury(self, job: Job, reason: str) -> NoReturn:
-        """Write a dead job where it is kept."""
+        """Store a dead job."""
         if self._letter is not None:
             await self._queries.enqueue(self._letter, letter_of(job.id, job.entrypoint, job.payload, reason))
         raise DeadJob(reason)
 
 
 class CancelOrder:
-    """Cancels a job in the pool when somebody cancels it in the database. Stands for the scope that PgQueuer cancels.
+    """Cancels a job in the pool when it is cancelled in the database. It replaces the scope that PgQueuer cancels.
 
     Attributes:
       cancel_called: whether the job has been cancelled.

@@ -1,4 +1,4 @@
-"""A driver of PgQueuer's that connects again when the database is back."""
+"""A driver for PgQueuer that reconnects when the database is back."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Driver:
-    """Two connections: one is asked, and one listens, since psycopg keeps others waiting while it listens.
+    """Two connections: one for queries and one that listens, since psycopg blocks queries while it listens.
 
-    A call whose connection is lost connects again, waits for the database as long as it takes, and is
-    repeated. Everything that PgQueuer does may be repeated: at worst a message is delivered twice.
+    If a call loses its connection, it reconnects, waits for the database as long as necessary, and is
+    repeated. It is safe to repeat everything that PgQueuer does: at worst a message is delivered twice.
 
     Arguments:
       conninfo: the connection string.
@@ -42,7 +42,7 @@ class Driver:
         # How many calls wait for the database to come back.
         self.stranded = 0
 
-    # What PgQueuer calls.
+    # The methods that PgQueuer calls.
 
     @property
     def shutdown(self) -> asyncio.Event:
@@ -82,10 +82,10 @@ class Driver:
     async def __aexit__(self, *_: object) -> None:
         self._entered -= 1
 
-    # What this package calls.
+    # The methods that this package calls.
 
     def abandon(self) -> None:
-        """Have calls that wait for the database fail."""
+        """Let calls that wait for the database fail."""
         self._abandoned.set()
 
     async def close(self) -> None:  # noqa: ASYNC910
@@ -106,7 +106,7 @@ class Driver:
                     raise
 
     async def _listen(self) -> None:
-        """Have the listening connection call all listeners."""
+        """Register all listeners with the listening connection."""
         if self._listens is not None:
             await _close(self._listens)
         self._listens = driver = await self._connect()
@@ -114,7 +114,7 @@ class Driver:
             await driver.add_listener(channel, callback)
 
     async def _connected(self) -> PsycopgDriver:
-        """Return the driver that is asked, after connecting again if need be."""
+        """Return the driver for queries, after reconnecting if necessary."""
         async with self._lock:
             if self._asks is not None and not self._asks._connection.closed:
                 return self._asks
@@ -145,7 +145,7 @@ class Driver:
 
 
 async def _close(driver: PsycopgDriver) -> None:
-    """Close a connection, and have its listening task end."""
+    """Close a connection, and end its listening task."""
     driver.shutdown.set()
     await driver._connection.close()
     for task in driver.tm.tasks:

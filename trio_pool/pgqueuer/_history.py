@@ -1,4 +1,4 @@
-"""What the log of PgQueuer knows of the starts of a job: who has ended them, and how."""
+"""The history of a job from PgQueuer's log: which of its starts have ended, and how."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pgqueuer.types import JOB_STATUS, QueueEntrypoint, QueueManagerId
 
 SUSPECT = "trio_pool: a suspect that waits"
-"""The reason of a job that goes back without having been started."""
+"""The reason in the log for a job that goes back without having been started."""
 
 OVERSTAYED = "trio_pool: overstayed"
-"""How the reason of a job begins that a process could not do."""
+"""The beginning of the reason in the log for a job that a process could not do."""
 
 _MOMENT = 0.1
 """Seconds that a worker waits for more of its jobs to end before it takes the next ones, together."""
@@ -34,8 +34,8 @@ class History(NamedTuple):
     """How a job's starts so far have ended.
 
     Attributes:
-      crashes: starts that nobody ended, since one has ended well.
-      overstays: starts after which a process could not do the job.
+      crashes: how many starts have not ended, since the last one that ended well.
+      overstays: how many starts ended because the process could not do the job.
     """
 
     crashes: int = 0
@@ -48,11 +48,12 @@ _NOTHING = History()
 class HistoryQueries(Queries):
     """PgQueuer's queries, which read the histories of jobs along with the jobs.
 
-    Each pick of a job is in the log, and each return with its reason. A pick that is followed by
-    another has crashed. Suspects go back without having been started, so they count as neither.
+    The log contains each pick of a job, and each return with its reason. A pick that is directly
+    followed by another one has crashed. Suspects go back without having been started: such a pick
+    counts neither as a crash nor as an overstay.
 
-    They also bound how many jobs a worker has at once. PgQueuer's own bound would cost a statement each time that
-    there is no room, and would count jobs that have ended until that is written, some at a time.
+    These queries also bound how many jobs a worker has at once. PgQueuer's own bound would cost a statement whenever
+    there is no room. It would also count ended jobs until they are marked as ended, several at a time.
 
     Arguments:
       driver: the connections.
@@ -67,7 +68,7 @@ class HistoryQueries(Queries):
         self._taken: set[int] = set()
         self._has_changed = asyncio.Event()
         self._is_stopped = False
-        # The statement that takes jobs, by PgQueuer's own.
+        # The extended statements that take jobs, by PgQueuer's own statements.
         self._statements: dict[str, str] = {}
 
     def stop(self) -> None:
@@ -76,7 +77,7 @@ class HistoryQueries(Queries):
         self._has_changed.set()
 
     def history_of(self, job: int) -> History:
-        """Return the history of a job that has just been taken; it is forgotten then."""
+        """Return the history of a job that has just been taken, and forget it."""
         return self._histories.pop(job, _NOTHING)
 
     async def dequeue(
@@ -87,7 +88,7 @@ class HistoryQueries(Queries):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[Job]:
-        """Take jobs as the base class does. A statement of its own would cost as much as all else together."""
+        """Take jobs like the base class. A separate statement for the history would cost as much as everything else."""
         await self._wait_for_room()
         if self._is_stopped:
             return []
@@ -110,7 +111,7 @@ class HistoryQueries(Queries):
         return [Job.model_validate(row) for row in rows]
 
     async def _wait_for_room(self) -> None:  # noqa: ASYNC910  # asyncio's
-        """Wait until this worker can take a job, and a moment longer for half of those that it may have."""
+        """Wait until this worker can take a job, and then at most a moment until it can take half of its maximum."""
         while len(self._taken) >= self._jobs and not self._is_stopped:
             self._has_changed.clear()
             await self._has_changed.wait()
@@ -124,24 +125,24 @@ class HistoryQueries(Queries):
             await self._has_changed.wait()
 
     def let_go(self, job: int) -> None:
-        """Note that a job has ended here."""
+        """Record that a job has ended here."""
         self._taken.discard(job)
         self._has_changed.set()
 
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
-        """Write jobs as ended, like the base class; among them may be some that PgQueuer has never started."""
+        """Mark jobs as ended, like the base class; some of them may never have been started by PgQueuer."""
         await super().log_jobs(job_status)
         for job, _, _ in job_status:
             self.let_go(job.id)
 
     def _with_history(self, sql: str) -> str:
-        """Have the statement return histories as well."""
+        """Extend the statement, so that it also returns histories."""
         before, last, after = sql.rpartition(_LAST)
         if not last:
             raise RuntimeError("this version of PgQueuer is unknown to trio_pool.pgqueuer")
         log = self.qbq.qualified.queue_table_log
         reason = "traceback -> 'additional_context' ->> 'reason'"
-        # What the statement itself puts into the log is not seen by it: this pick is not among the picks.
+        # The statement doesn't see its own insertions into the log: the current pick is not among the picks.
         return f"""{before}
             SELECT claimed.*, history.crashes, history.overstays
             FROM claimed

@@ -35,22 +35,22 @@ _LONGEST = 120.0
 
 
 class PoolQueue:
-    """Actors whose jobs are kept in PostgreSQL by PgQueuer, and done by a pool.
+    """Actors whose jobs are stored in PostgreSQL by PgQueuer, and run by a pool.
 
-    At least once: a job leaves the queue when it has ended in the pool, so it comes again if the process
-    dies before that. Jobs must be such that they can be done twice.
+    Jobs are delivered at least once: a job leaves the queue when it has ended in the pool, so it is
+    redelivered if the process dies before that. It must be safe to run a job twice.
 
-    Attempts, backoff and timeouts of a job are the pool's. What its process dies of, and what waits for
-    long, is PgQueuer's. Results are not kept: a job writes what it has found where it belongs.
+    The pool handles the attempts, the backoff and the timeouts of a job. PgQueuer handles crashes of the
+    process and jobs that wait for a long time. Results are not kept: a job must store its result itself.
 
     Arguments:
       conninfo: the connection string of the database, such as ``"postgresql://host/name"``.
       max_crashes: how many processes a job may take down before it is dead; ``None`` for no bound.
-      max_overstays: how often a job may not be done in its ``total_timeout``, in one process or
-          another, before it is dead.
+      max_overstays: how often a job may exceed its ``total_timeout``, in one process or another, before
+          it is dead.
       dead_letter: the name of an actor that gets each dead job, as a dict, and the reason; without one,
           dead jobs are held in the queue, where PgQueuer lists them and queues them again.
-      redeliver_after: seconds without a sign of life of a process after which others get its jobs,
+      redeliver_after: seconds without a heartbeat of a process after which other processes get its jobs,
           from 1 to 120.
 
     Raises:
@@ -78,14 +78,14 @@ class PoolQueue:
         self._consumption: Consumption | None = None
 
     def install(self) -> None:
-        """Make PgQueuer's tables, unless they are there. Waits for the database.
+        """Create PgQueuer's tables, unless they exist. The call blocks while it waits for the database.
 
         Raises:
-          Exception: of psycopg's, if the database can't be reached, or refuses.
+          Exception: an error of psycopg, if the database can't be reached or refuses.
         """
         environment = QueryBuilderEnvironment()
         with psycopg.connect(self._conninfo) as connection:
-            # Two programs that start at the same time make them once.
+            # If two programs start at the same time, only one of them creates the tables.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('trio_pool.pgqueuer'))")
             table = environment.settings.qualified.queue_table
             [found] = connection.execute("SELECT to_regclass(%s)", [table]).fetchone() or [None]
@@ -121,14 +121,14 @@ class PoolQueue:
     def actor(
         self, *fn: Callable[..., Any], resource: bool = True, actor_name: str | None = None, **options: Any
     ) -> Any:
-        """Make an actor of a job's function; used as a decorator, with or without arguments.
+        """Make an actor from a job's function; used as a decorator, with or without arguments.
 
         Arguments:
           fn: the function of the jobs; its first argument is the resource.
           resource: whether the function gets a resource; False for a pool of slots.
           actor_name: the actor's name, the same in all processes; the function's name by default.
-          **options: options of the jobs; each may be a function of the job's arguments. ``priority``
-              is an int here.
+          **options: options of the jobs; each can be a function of the job's arguments. ``priority``
+              must be an int here.
 
         Returns:
           PoolActor: the actor; its ``send`` takes the function's arguments without the resource.
@@ -162,25 +162,25 @@ class PoolQueue:
     def consume(
         self, pool: Pool[Any] | SlotPool, *, jobs: int | None = None, grace: float = 30.0
     ) -> AbstractAsyncContextManager[None]:
-        """Have a pool do the jobs while the block lasts.
+        """Run the jobs in a pool while the block lasts.
 
-        Entering starts a worker of PgQueuer's in a thread of this process; a database that can't be reached is
+        Entering starts a worker of PgQueuer in a thread of this process; a database that can't be reached is
         waited for. At the end of the block the worker takes no more jobs, and returns those that have not
         started. The others have ``grace`` seconds to end; then they are cancelled, and go back to the
         database at once. If the block is left by an exception or a cancellation, there is no grace. If
-        the database can't be reached at the end, they come again after ``redeliver_after``.
+        the database can't be reached at the end, the jobs are redelivered after ``redeliver_after`` seconds.
 
         A job that is cancelled in the database, by PgQueuer's ``mark_job_as_cancelled``, is cancelled in the pool.
 
-        If PgQueuer's worker ends by itself, because its tables are missing, say, the body is
-        cancelled and the block raises its error.
+        If PgQueuer's worker ends by itself, for example because its tables are missing, the body is
+        cancelled and the block raises the worker's error.
 
         The end of the block is a checkpoint. A cancellation while it waits ends the grace.
 
         Arguments:
-          pool: runs the jobs; of the current Trio run.
-          jobs: the jobs under way at once, those included that back off or wait for a worker, at least 2. By default
-              twice the places of the pool's workers.
+          pool: the pool that runs the jobs; it must belong to the current Trio run.
+          jobs: how many jobs may be under way at once, including those that back off or wait for a worker, at least 2.
+              By default twice the number of places of the pool's workers.
           grace: seconds for the jobs under way at the end.
 
         Raises:
