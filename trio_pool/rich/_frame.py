@@ -45,9 +45,9 @@ HELD_BACK = {
 """The explanation after the time for which a worker gets no job."""
 
 HEAD = 4
-"""Lines of a frame above its tables and what was used of units."""
+"""Lines of a frame above its tables and the use of units."""
 ROOMY = 16
-"""Lines below these from which on there is room for the bottleneck."""
+"""The number of lines below the head from which on there is room for the bottleneck."""
 TABLE_HEAD = 2
 """Lines of a table above its rows, including an empty one."""
 
@@ -62,13 +62,13 @@ CREW = (
     Column("rate", len("59.9/min"), is_number=True, from_width=66),
 )
 BESIDE_UNITS = 42
-"""The width left to the columns that are always shown before there are columns of units."""
+"""The width reserved for the columns that are always shown; columns of units need additional width."""
 JOB_BESIDE_UNITS = 10
-"""How much the terminal must be wider for other columns if there are columns of units, so that jobs can be read."""
+"""How much wider the terminal must be for other columns beside columns of units, so that jobs stay readable."""
 AMOUNT = 5
 """The width of an amount."""
 LONGEST_UNIT = 16
-"""The width up to which the header of a column makes room for the name of a unit."""
+"""The maximum width that a column gets for the name of its unit in the header."""
 FAILURES = (
     Column("worker", 0),
     Column("failed", len("1:00:00 ago")),
@@ -223,7 +223,7 @@ def _percent(reading: Reading) -> str:
     return f" ({100 * reading.ended // reading.expected} %)"
 
 
-# What was used of units
+# The use of units
 
 
 def _units(reading: Reading, width: int) -> list[list[Piece]]:
@@ -238,7 +238,7 @@ def _units(reading: Reading, width: int) -> list[list[Piece]]:
 
 
 def _used(unit: UnitReading) -> str:
-    """The same as plain text."""
+    """The use of a unit as plain text."""
     total, *shared = [f"{name} {_usage(usage)[0]}" for name, usage in _uses(unit)]
     return f"{total} ({', '.join(shared)})" if shared else total
 
@@ -301,7 +301,7 @@ def _crew_columns(reading: Reading, uses: Sequence[Sequence[Usage | None]], widt
     for unit, column in zip(reading.units, zip(*uses, strict=True), strict=True):
         bounds = [len(_bound(usage)) for usage in column if usage is not None]
         header = one_line(unit.unit)
-        # The limits determine the width, and not the amounts, so that the table doesn't move.
+        # The limits determine the width, not the amounts, so that the table doesn't move.
         needed = max(AMOUNT + max(bounds, default=0), min(cell_len(header), LONGEST_UNIT))
         if taken + len(GAP) + needed > width - BESIDE_UNITS:
             break

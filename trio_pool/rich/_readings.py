@@ -87,7 +87,7 @@ class Reading:
       now: the time on Trio's clock.
       elapsed: seconds since the view began.
       pool: the pool's statistics.
-      hold: "paused", or how long the whole pool rests still, in seconds; None if it does neither.
+      hold: "paused", or for how many more seconds the whole pool rests; None for neither.
       crew: the workers that have not left, by their numbers.
       ended: how many jobs have ended, in any state.
       expected: how many jobs there will be at least.
@@ -121,7 +121,7 @@ class Reading:
 
     def rate_of(self, worker: WorkerStatistics) -> float | None:
         """The worker's attempts that end per second, or None if it is not known yet."""
-        # A worker that wasn't there at that time has begun with zero.
+        # A worker that did not exist at that time has begun with zero.
         return rate(worker.attempts - self.attempts_then.get(worker.id, 0), self.now - self.since)
 
 

@@ -55,7 +55,7 @@ class StderrConsole(Console):
     """The console of views without a given console."""
 
     def __init__(self) -> None:
-        # If colors are forced on it, rich takes any file for a terminal.
+        # If colors are forced on, rich treats any file as a terminal.
         super().__init__(stderr=True, force_interactive=None if is_terminal(sys.stderr) else False)
 
     def on_broken_pipe(self) -> None:
@@ -74,7 +74,7 @@ class Display:
         self._frames: dict[object, SegmentLines] = {}
         self._live = Live(
             console=console,
-            auto_refresh=False,  # views draw their own frames, no thread does
+            auto_refresh=False,  # views draw their own frames, without a thread
             redirect_stdout=False,
             redirect_stderr=False,
             vertical_overflow="crop",

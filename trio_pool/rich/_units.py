@@ -1,4 +1,4 @@
-"""The live view's readings of units: what was used lately, and what the limits let through."""
+"""The live view's readings of units: what was used lately, and what the limits allow."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     LimitsByUnit: TypeAlias = dict[str, list[AnyLimit]]
 
 Holder: TypeAlias = "int | _Account | None"
-"""Whose use is measured: a worker's, by its number; that of a shared limit; or, with None, the whole pool's."""
+"""The holder whose use is measured: a worker, by its number; a shared limit; or, with None, the whole pool."""
 Amounts: TypeAlias = "Mapping[Holder, Mapping[str, float]]"
-"""What each holder used in all at one moment, by units. Who is not there has used nothing."""
+"""What each holder had used in total at one moment, by units. A missing holder has used nothing."""
 
 MINUTE = 60.0
 """The period of units that have no limit."""
 SHORTEST = 5.0
-"""Seconds over which the use is measured at least, so that it can be read."""
+"""The minimum number of seconds over which use is measured, so that the figures stay readable."""
 
 
 @attrs.frozen
@@ -36,11 +36,11 @@ class Usage:
     """How much of a unit was used lately.
 
     Attributes:
-      amount: with a limit, what was used in the last ``per`` seconds, and no more than was really
-          used since the view began, since a limit may let its burst through in no time. Without a
+      amount: with a limit, what was used in the last ``per`` seconds, but not more than was really
+          used since the view began, since a limit may allow its whole burst at once. Without a
           limit, the rate per period.
       per: the period in seconds.
-      count: how much the limit lets through per period, or None without a limit.
+      count: how much the limit allows per period, or None without a limit.
     """
 
     amount: float
@@ -65,7 +65,7 @@ class UnitReading:
     _limits: Mapping[int, LimitsByUnit]
 
     def of(self, worker: WorkerStatistics) -> Usage | None:
-        """The use of a worker, or None if it has neither used the unit nor has a limit with it."""
+        """The use of a worker, or None if it has not used the unit and has no limit with it."""
         # Calculated only when needed, since few of many workers may be shown.
         limits = self._limits.get(worker.id, {}).get(self.unit)
         if limits is None and self.unit not in worker.used:
@@ -75,10 +75,10 @@ class UnitReading:
 
 
 class UnitReadings:
-    """Takes readings of the units, from what the pool and its workers say in public."""
+    """Takes readings of the units, from the public attributes of the pool and its workers."""
 
     def __init__(self) -> None:
-        # The reading before: its time, and what it found. No time before the first one.
+        # The previous reading: its time, None before the first one; and what was used until then.
         self._read_at: float | None = None
         self._used: Amounts = {}
         # The workers with limits of units at that time.
@@ -87,13 +87,13 @@ class UnitReadings:
         # The last known period of each unit that has or had limits, so that nothing changes when
         # the only worker with a limit leaves.
         self._periods: dict[str, float] = {}
-        # By period.
+        # The windows of use, by period.
         self._windows: dict[float, Window[Amounts]] = {}
 
     def take(
         self, now: float, pool: PoolStatistics, pool_limits: RateLimits, crew: Mapping[int, Worker]
     ) -> list[UnitReading]:
-        """Take a reading of each unit: first of those with limits, then of those that are used without.
+        """Take a reading of each unit: first of the units with limits, then of those that are used without limits.
 
         Arguments:
           now: the time on Trio's clock.
@@ -101,8 +101,8 @@ class UnitReadings:
           pool_limits: the limits of the whole pool.
           crew: the workers that have not left, by their numbers.
         """
-        # Workers that have left are read once more, for what they drew from shared limits. After
-        # the end of the pool its statistics contain the last workers, and these keep their limits.
+        # Workers that have left are read once more, to include what they drew from shared limits. After
+        # the end of the pool, its statistics contain the last workers, and these keep their limits.
         crew = {**self._crew, **crew}
         numbers = {worker.id for worker in pool.workers}
         limits = {number: found for number, worker in crew.items() if (found := _by_unit(worker.rate_limit))}
@@ -134,7 +134,7 @@ class UnitReadings:
             used[account] = {account.unit: account.drawn}
 
     def _measure(self, now: float, used: Amounts, holders: Sequence[LimitsByUnit]) -> _Measure:
-        """Note what was used so far, and find what was used before for each period."""
+        """Record what was used so far, and find for each period what had been used before it."""
         found: dict[str, float] = {}
         pers = {MINUTE, *self._periods.values(), *(limit.limit.per for limit in self._accounts)}
         for limits in holders:
@@ -164,14 +164,14 @@ class UnitReadings:
             usage = measure.usage(account, account.unit, [limit])
             if limit not in held and not usage.amount:
                 del self._accounts[limit]
-            elif limit not in own.get(account.unit, ()):  # a limit of the whole pool is shown as such
+            elif limit not in own.get(account.unit, ()):  # a limit that the whole pool also has is shown as the pool's
                 readings.setdefault(account.unit, []).append((limit.name, usage))
         return readings
 
 
 @attrs.define(eq=False)
 class _Account:
-    """What workers have drawn from a shared limit. Kept apart, since workers come and go."""
+    """What workers have drawn from a shared limit. Counted separately, since workers come and go."""
 
     unit: str
     drawn: float = 0
@@ -194,7 +194,7 @@ class _Measure:
     periods: Mapping[str, float]
 
     def usage(self, holder: Holder, unit: str, limits: Iterable[AnyLimit]) -> Usage:
-        """What the holder used lately; if it has several limits, in comparison to the one used most."""
+        """What the holder used lately; if it has several limits, compared to the limit used most."""
         found: list[tuple[float, Usage]] = []
         for limit in map(_value, limits):
             amount = self._lately(holder, unit, limit.per, at_least=limit.per)
@@ -205,16 +205,16 @@ class _Measure:
         return Usage(self._lately(holder, unit, per, at_least=min(per, SHORTEST)), per)
 
     def _lately(self, holder: Holder, unit: str, per: float, at_least: float) -> float:
-        """What a holder used per period lately, as if it had been watched for some seconds at least."""
+        """What a holder used per period lately, as if it had been watched for at least ``at_least`` seconds."""
         since, used = self.since[per]
-        # Corrections of estimates may exceed what was used. The maximum also replaces what is not a
-        # number, the difference of two infinite amounts.
+        # Corrections of estimates may exceed what was used. The maximum also replaces a NaN, the
+        # difference of two infinite amounts.
         grown = max(0.0, _amount(self.used, holder, unit) - _amount(used, holder, unit))
         return grown * per / max(at_least, self.now - since)
 
 
 def _amount(used: Amounts, holder: Holder, unit: str) -> float:
-    """What a holder used of a unit in all."""
+    """What a holder used of a unit in total."""
     amounts = used.get(holder)
     return 0 if amounts is None else amounts.get(unit, 0)
 

@@ -115,7 +115,7 @@ async def _show(view: _View) -> AsyncGenerator[None, BaseException | None]:
 
 
 class _Outlet(Protocol):
-    """Where readings are shown."""
+    """The interface of an output for readings."""
 
     interval: float
 
