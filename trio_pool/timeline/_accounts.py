@@ -1,4 +1,4 @@
-"""What a timeline keeps of the time accounts of a pool."""
+"""The data that a timeline keeps from the time accounts of a pool."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Accounts:
 
 
 def accounts_of(statistics: PoolStatistics, *, closed: bool) -> Accounts:
-    """Take what the summary needs from the statistics of a pool; the workers of a closed one have left before."""
+    """Extract what the summary needs from the statistics of a pool; the workers of a closed pool have already left."""
     explanation = explain(statistics)
     return Accounts(
         time=spent(statistics.time),
@@ -45,5 +45,5 @@ def accounts_of(statistics: PoolStatistics, *, closed: bool) -> Accounts:
 
 
 def spent(time: Seconds) -> dict[str, float]:
-    """The causes that have taken any time."""
+    """The causes that have taken any time, with their seconds."""
     return {cause: seconds for cause, seconds in time.items() if seconds > 0}

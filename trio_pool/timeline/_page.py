@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound="Hashable")
 
-# The characters that HTML's parser would interpret. In JSON they only occur in strings.
+# The characters that HTML's parser would interpret. In JSON they occur only in strings.
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
 
 

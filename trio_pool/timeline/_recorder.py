@@ -23,8 +23,8 @@ Record: TypeAlias = (
 
 The items are the worker; the kind; the start and the end; the job's id, its name and the number of its attempt; the
 error in words; the further workers that took part; the attempt's progress in words; and how long
-the job waited from its submission if the attempt is its first. Of a group, it is the whole pool,
-the group's name, and its jobs in words in place of an error.
+the job waited from its submission if the attempt is its first. For a group, the worker is the whole
+pool, the name is the group's, and its jobs in words take the place of the error.
 """
 
 
@@ -153,7 +153,7 @@ class Collector:
             self.add(record, unfinished=True, until=until)
 
     def add_accounts(self, pool: Pool, accounts: Accounts) -> None:
-        """Add the current accounts of a pool that is not over."""
+        """Add the current accounts of a pool that has not ended."""
         self._accounts[pool] = accounts
 
     def recording(self, dropped: int) -> Recording:

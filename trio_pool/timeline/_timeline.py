@@ -135,7 +135,7 @@ class Timeline(Instrument):
     # The methods that the pool calls.
 
     def attempt_started(self, job: Job[Any], worker: Worker) -> None:
-        # A job has a setback also after an attempt that was cut short and doesn't count.
+        # A job also has a setback after an attempt that was cut short and doesn't count.
         is_first = job.attempt_count == 0 and job not in self._setbacks
         self._end_delay(job)
         now = trio.current_time()
