@@ -61,9 +61,9 @@ def chaos(
       seed: an int; with another one, other attempts fail.
       failures: the probability, from 0 to 1, that an attempt fails with ``error`` before its
           function is called.
-      delays: how many seconds an attempt starts later at most, but at most a tenth of the time
-          that it has. One in three is delayed for a time, one in three only until other tasks have
-          run. 0 for no delays.
+      delays: the maximum delay of the start of an attempt in seconds, but at most a tenth of the time
+          that the attempt has. One in three attempts is delayed for a time, one in three only until
+          other tasks have run. 0 for no delays.
       breaking: the probability that an attempt fails with ``ResourceBroken(counts=False)`` before
           its function is called. Its worker reopens the resource. This costs the job no attempt,
           so it happens to jobs without retries too.
@@ -72,8 +72,8 @@ def chaos(
           Only a worker that runs something is removed, if another one has all of its tags and no
           job has it as ``worker=``.
       error: what the failing attempts raise, an exception or an exception type.
-      fatal: whether also attempts fail that are not tried again, so that their jobs die; then broken
-          resources count too.
+      fatal: whether attempts that are not tried again fail too, so that their jobs die. The attempts that
+          ``breaking`` fails then also count against ``max_attempts``.
 
     The blocks of `trio_pool.Pool.acquire` are delayed, and lose their workers, but they don't fail.
 

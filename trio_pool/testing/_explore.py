@@ -1,4 +1,4 @@
-"""A test that runs many times, in other orders and with other faults each time."""
+"""Running a test many times, with a different order of tasks and different faults each time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _A_DAY = 86400.0
-_THREAD_SECONDS = 0.01  # real ones, for which the clock waits while threads work
+_THREAD_SECONDS = 0.01  # real seconds for which the clock waits while threads work
 
 
 class _Run(Adjuster):
@@ -76,7 +76,7 @@ class _Run(Adjuster):
         # If every task waits forever, the clock jumps here at once.
         await trio.sleep(self._timeout)
         while trio.to_thread.current_default_thread_limiter().borrowed_tokens:
-            self._clock.autojump_threshold = _THREAD_SECONDS  # they need real time
+            self._clock.autojump_threshold = _THREAD_SECONDS  # threads need real time
             await trio.sleep(self._timeout)
         self._unfinished = [job for pool in self._pools for job in pool.jobs()]
         scope.cancel()
@@ -90,7 +90,7 @@ def _explain(error: BaseException, seed: int, faults: Faults) -> None:
     lines += [f"  {incident}" for incident in faults.incidents]
     try:
         notes = list(getattr(error, "__notes__", ()))
-        # Whatever the class of the exception makes of assignments.
+        # Bypasses the class of the exception, which can intercept assignments.
         BaseException.__setattr__(error, "__notes__", [*notes, "\n".join(lines)])
     except Exception:
         report("%s", "\n".join(lines), error=error)
@@ -160,14 +160,14 @@ def explore(
     fatal: bool = False,
     timeout: float = _A_DAY,
 ) -> Any:
-    """Run a test once for each seed, with other orders, delays and failures each time.
+    """Run a test once for each seed, with a different order of tasks, delays and failures each time.
 
     Call it with an async function and its arguments, or use it as a decorator, which makes a plain
     function of an async test. Each seed has a Trio run of its own, on a mock clock that jumps to
     the next deadline whenever all tasks wait. In every pool that is opened inside of it, wherever
     that is, `chaos` is at work, free workers are picked at random, and ``rng`` is seeded unless the
-    pool has one of its own. The first exception ends the exploration; a note on it has the seed
-    and what was done.
+    pool has one of its own. The first exception ends the exploration; a note on it contains the seed
+    and the injected faults.
 
     The same seed repeats the same events, as far as they follow from what Trio, the pools and the
     ``random`` module choose. Threads, real input and output, the time of day, the order of sets
@@ -181,7 +181,7 @@ def explore(
           waits forever fails at once.
 
     Raises:
-      BaseException: what the test has raised, with a note.
+      BaseException: the exception that the test has raised, with a note.
       trio.TooSlowError: if a run takes longer than ``timeout``. The message names the jobs that had not ended.
       RuntimeError: if called inside a Trio run.
       ValueError, TypeError: if an argument is out of its range or of the wrong type.

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     Steps: TypeAlias = Generator[Any, Any, Any]
 
-_MOST_KEPT = 20  # incidents
-_MOST_FAILURES = 10  # of one job, or a job might be tried again forever
-_MOST_TURNS = 3  # for which an attempt lets others go first at the same instant
+_MOST_KEPT = 20  # how many incidents are kept
+_MOST_FAILURES = 10  # how many failures of one job are injected; otherwise a job might be tried again forever
+_MOST_TURNS = 3  # how many times an attempt lets other tasks go first at the same instant
 _MOST_DOUBLED = 5  # a worker is lost before one of the first 2 ** 4 steps of the function, mostly of the first few
-_SHARE_OF_TIME = 0.1  # of what is left until the attempt's deadline, for a delay
+_SHARE_OF_TIME = 0.1  # how much of the time until the attempt's deadline a delay may take
 
 
 class InjectedError(Exception):
-    """What attempts fail with that `chaos` or `explore` fails, unless another error is given."""
+    """The error of attempts that `chaos` or `explore` fails, unless another error is given."""
 
 
 @attrs.define(eq=False)
@@ -81,7 +81,7 @@ def _makes_errors(name: str, value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class FaultRates:
-    """How often there are which faults: the arguments of `chaos` and `explore`, checked."""
+    """How often each kind of fault occurs: the arguments of `chaos` and `explore`, checked."""
 
     failures: float = attrs.field(validator=validate.by(_probability))
     delays: float = attrs.field(validator=validate.by(validate.seconds, finite=True))
@@ -97,14 +97,14 @@ class FaultRates:
 class StartFaults:
     """The faults of one start of a job.
 
-    They depend on the seed, the job's number and how often the job has been started before, and on nothing else: so
-    they are the same whatever order Trio runs the tasks in.
+    They depend only on the seed, the job's number and how often the job has been started before. So they are the same
+    in whatever order Trio runs the tasks.
     """
 
     __slots__ = ("breaks", "fails", "loses_at", "pause", "turns")
 
     def __init__(self, rng: Random, rates: FaultRates) -> None:
-        # Always drawn in full, so that one rate doesn't change what the others mean.
+        # All numbers are always drawn, so that one rate doesn't change the effect of the others.
         kind, pause, turns = rng.random(), rng.random() * rates.delays, rng.randint(1, _MOST_TURNS)
         is_delayed = rates.delays > 0
         self.turns = turns if is_delayed and kind < 2 / 3 else 0
@@ -116,13 +116,13 @@ class StartFaults:
 
 
 class FaultInjector:
-    """Stands between a pool and the functions of its jobs.
+    """Injects faults between a pool and the functions of its jobs.
 
     Arguments:
       pool: the pool.
-      seed: in words, of this pool alone.
+      seed: the seed as text, for this pool alone.
       rates: how often there are faults.
-      faults: where they are counted.
+      faults: the object in which the faults are counted.
     """
 
     def __init__(self, pool: BasePool, seed: str, rates: FaultRates, faults: Faults) -> None:
@@ -131,7 +131,7 @@ class FaultInjector:
         self._seed = seed
         self._rates = rates
         self._faults = faults
-        # By the numbers of the jobs: how often each was started, and how often it failed because of this.
+        # By the numbers of the jobs: how often each was started, and how often it failed because of a fault.
         self._starts: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._is_over = False
@@ -143,7 +143,7 @@ class FaultInjector:
         self._staff.perform = self._perform
 
     def end(self) -> None:
-        """Leave the pool alone, also the attempts under way."""
+        """Inject no more faults, not even into running attempts."""
         self._is_over = True
         self._staff.perform = run_job
 
@@ -182,7 +182,7 @@ class FaultInjector:
             await trio.sleep(min(planned.pause, left))
 
     def _failure(self, run: Run, planned: StartFaults) -> Exception | None:
-        """The error that a run fails with instead of calling its function, or None; counted."""
+        """The error with which a run fails instead of calling its function, after counting it; or None."""
         faults, words = self._faults, (label(run.job), one_line(run.worker.name))
         if planned.fails and self._allows(run, error := self._rates.new_error()):
             faults.failed += 1
@@ -196,7 +196,7 @@ class FaultInjector:
         return None
 
     def _allows(self, run: Run, error: Exception) -> bool:
-        """Whether a run may fail with an error: unless that is to be fatal, only if its job is tried again."""
+        """Whether a run may fail with an error: only if its job is tried again, unless failures may be fatal."""
         job = run.job
         if not self._rates.fatal:
             policy = self._staff.retry if job._options.retry is None else job._options.retry
@@ -211,7 +211,7 @@ class FaultInjector:
         busy = [worker for worker in self._engine.roster.by_id.values() if worker._runs and self._can_spare(worker)]
         if self._is_over or not busy:
             return
-        # Drawn here, since nobody can know before which workers there are.
+        # Drawn here, since it isn't known earlier which workers there are.
         draw = Random(f"{self._seed}/{self._faults.lost}/{len(busy)}")
         worker = draw.choice(busy)
         self._faults.lost += 1
@@ -230,7 +230,7 @@ class FaultInjector:
 
 @types.coroutine
 def _interrupted(run: Run, args: tuple[Any, ...], step: int, interrupt: Callable[[], None]) -> Steps:
-    """Run a job, and call ``interrupt`` when its function waits for the time after this many."""
+    """Run a job, and call ``interrupt`` when its function waits again after it has waited ``step`` times."""
     performing = cast("Steps", run_job(run, args))
     go_on: Callable[[Any], Any] = performing.send
     answer: Any = None

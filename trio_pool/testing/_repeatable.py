@@ -10,7 +10,7 @@ from typing import Any
 def _scheduler() -> Any:
     """Trio's scheduler, if its choices can be seeded; otherwise None.
 
-    Trio has no public way to do so. These are the two names that pytest-trio uses too, for Hypothesis.
+    Trio has no public way to do so. The two private names are those that pytest-trio also uses, for Hypothesis.
     """
     try:
         module: Any = import_module("trio._core._run")
@@ -23,7 +23,7 @@ def _scheduler() -> Any:
 class Seeded:
     """Seeds the ``random`` module, and the order in which Trio runs tasks that are ready at the same time.
 
-    A class of its own, since contextlib assigns to exceptions that pass.
+    This is not a generator with contextlib, which assigns to exceptions that pass through.
     """
 
     __slots__ = ("_kept", "_scheduler", "_seed")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .._api.pool import Pool, SlotPool
     from .._model.handles import Job
 
-_MOST_NAMED = 10  # jobs
+_MOST_NAMED = 10  # how many jobs a message names
 
 
 def some_of(jobs: list[Job[Any]]) -> str:
