@@ -157,7 +157,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
       retry: the `RetryPolicy` of jobs without a policy of their own.
       attempt_timeout: seconds that an attempt may take, unless the job has its own
           ``attempt_timeout``.
-      total_timeout: seconds that a job may take in all, unless the job has its own
+      total_timeout: seconds that a job may take in total, unless the job has its own
           ``total_timeout``.
       on_failure: a function of a job and its error, called for every failure except control
           exceptions. The function returns `RetryAfter`, `GiveUp`, `Discard` or `ResourceBroken`, or
@@ -190,7 +190,7 @@ def open_pool(resources: Any, **options: Any) -> Any:
       lifespan: a function of a resource that returns an async context manager, which yields what
           jobs get. Entered when the worker starts, left when it stops.
       max_opening: how many lifespans are entered at the same time when the pool opens and by an
-          `Elastic`, and, counted apart, left at the end. ``add`` and reopening wait for nobody.
+          `Elastic`, and, counted apart, left at the end. ``add`` and reopening don't wait for others.
       reopening: the `RetryPolicy` by which a worker tries again to open a broken resource. After
           ``max_attempts`` tries, or an error that its ``retry_on`` doesn't match, the worker leaves
           the pool; the error is logged, and is the cause of death of jobs without a worker now. An

@@ -66,7 +66,7 @@ class Instrument:
         """A failed job backs off until the given time, on Trio's clock."""
 
     def job_progress(self, job: Job[Any]) -> None:
-        """A job's function has called `Job.report`; `Job.progress` is what it has said."""
+        """A job's function has called `Job.report`; `Job.progress` is what it has reported."""
 
     def job_finished(self, job: Job[Any]) -> None:
         """A job has reached its final state."""

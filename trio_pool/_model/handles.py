@@ -113,7 +113,7 @@ class Job(JobRecord, Generic[V_co]):
         self._host.cancel_job(self)
 
     def set_used(self, amounts: Mapping[str, float] = NOTHING, /, **more: float) -> None:
-        """Say how much this call of the job's function has used in all, by units.
+        """Report how much this call of the job's function has used in total, by units.
 
         For use inside the job's function: ``current_job().set_used(tokens=900)``. The amounts
         replace those of the option ``uses``, and those of earlier calls. Units that are not named
@@ -131,7 +131,7 @@ class Job(JobRecord, Generic[V_co]):
         self._host.set_used(self, {**checked_uses("amounts", amounts), **checked_uses("amounts", more)})
 
     def report(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Say how far this call of the job's function is: `progress` shows it, and instruments get ``job_progress``.
+        """Report how far this call of the job's function is: `progress` shows it, and instruments get ``job_progress``.
 
         For use inside the job's function: ``current_job().report(pages, len(book), "reading")``. In a thread of the
         function, call it by ``trio.from_thread.run_sync``; in the block of ``acquire``, call that of `Lease.job`. If
@@ -219,7 +219,7 @@ class Job(JobRecord, Generic[V_co]):
 
     @property
     def progress(self) -> Progress | None:
-        """What the job's function has last said by `report`, or None; None again when another attempt starts."""
+        """What the job's function has last reported by `report`, or None; None again when another attempt starts."""
         return None if self._extra is None else self._extra.progress
 
     @property

@@ -36,7 +36,7 @@ class NodeOptions(TypedDict, total=False):
     attempt_timeout: float | None
     """seconds that one attempt may take; the pool's by default"""
     total_timeout: float | None
-    """seconds that the job may take in all, from the call on; the pool's by default"""
+    """seconds that the job may take in total, from the call on; the pool's by default"""
     priority: float
     """lower numbers start first, 0 by default"""
     requires: Iterable[str]

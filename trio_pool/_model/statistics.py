@@ -51,7 +51,7 @@ class WorkerStatistics:
       succeeded: the number of these attempts that returned a value.
       failed: the number of these attempts that failed.
       busy_seconds: the durations of the worker's attempts added up, including those that run now.
-      used: what the worker's runs have used in all, by units.
+      used: what the worker's runs have used in total, by units.
       time: what the worker's places have spent their time on since it joined the pool, in seconds by
           cause; see `PoolStatistics`.
       last_error: the error of the worker's last failed attempt, or of reopening its resource. If it
@@ -125,7 +125,7 @@ class PoolStatistics(_Taken):
       retries: how often the pool scheduled a retry for a failed job.
       queue_peak: the highest number of jobs that waited for a worker at the same time.
       submitters_waiting: calls of ``submit`` that wait for a place in the queue.
-      used: what the attempts have used in all, by units.
+      used: what the attempts have used in total, by units.
       time: what the places of all workers have spent their time on since the pool was opened, in
           place-seconds by cause; empty for groups. See :doc:`/why`.
       workers: the statistics of the workers in the pool; after the pool's end, of its last workers.

@@ -84,7 +84,7 @@ class PerKey:
 
     Each field is a value for all keys, or a function of the key. The function is called when the
     key becomes known, by the call that submits the job. Such a call raises whatever the function
-    raises, and ValueError or TypeError if the function returns what the field can't be. A key is
+    raises, and ValueError or TypeError if the function returns an invalid value for the field. A key is
     forgotten when it has no job left, its limits are full again, and the other keys have had their
     turns.
 

@@ -71,7 +71,7 @@ class RateLimit:
           SharedRateLimit: a new one each time, with a level of its own.
 
         Raises:
-          ValueError, TypeError: if the name is empty or no str.
+          ValueError, TypeError: if the name is empty or not a str.
         """
         return SharedRateLimit(self, validate.word("name", name))
 
@@ -99,7 +99,7 @@ class Sharer(Protocol):
 class SharedRateLimit(Handle, FixedAttributes):
     """A rate limit from which several workers and pools of one Trio run draw together.
 
-    Made by `RateLimit.shared`. Use it wherever a `RateLimit` can stand. A run draws once,
+    Made by `RateLimit.shared`. Use it wherever a `RateLimit` can be used. A run draws once,
     however many of its holders have the limit: its worker, its pool. Pools that wait for it take
     turns.
 

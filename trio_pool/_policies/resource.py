@@ -156,7 +156,7 @@ class Elastic(Generic[R_co]):
       idle_timeout: seconds; ``inf`` or ``None`` to never retire a worker.
       open_after: seconds that a job has to wait for nothing but a worker before one is opened for it;
           finite, 0 to open one at once. A few tenths of a second keep a short burst from opening
-          workers that nobody needs a moment later.
+          workers that are no longer needed a moment later.
       tags, max_running, rate_limit, breaker, max_jobs, max_age, on_cut, check: of each worker, as for `Resource`.
 
     Raises:

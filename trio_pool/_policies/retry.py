@@ -202,7 +202,7 @@ class HandBack(Discard):
     """Raise it in a job's function: the job must wait too long for this process, which gives it back.
 
     A `Discard` for an engine in front of the pool, such as that of ``trio_pool.dramatiq``: the engine
-    brings the job again after the delay, here or to another process. Without an engine, the job is
+    delivers the job again after the delay, here or to another process. Without an engine, the job is
     discarded.
 
     Arguments:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 X = TypeVar("X")
 
 WORKER_TIMEOUT = 200
-"""Milliseconds that a message may wait in an idle queue: dramatiq asks its broker again after that time."""
+"""Milliseconds that a message may wait in an idle queue: dramatiq polls its broker again after that time."""
 
 _PATIENCE = 3.0
 """How many seconds the end of the consumption waits for a broker that can't be reached."""

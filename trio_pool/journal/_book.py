@@ -111,7 +111,7 @@ class Book:
             raise interrupt
 
     async def close(self) -> KeyboardInterrupt | None:
-        """Commit what has been computed, and close the file; return a Ctrl-C that has come meanwhile. A checkpoint."""
+        """Commit the computed results, and close the file; return a Ctrl-C that has arrived meanwhile. A checkpoint."""
         self.is_closed = True
         self.levels.end()
         error = JournalError(f"the journal {self.path!r} was closed before the stream ended")
@@ -266,7 +266,7 @@ class Book:
 
 
 async def _wait_shielded(event: trio.Event) -> KeyboardInterrupt | None:
-    """Wait for an event whatever happens; return a Ctrl-C that has come meanwhile. A checkpoint."""
+    """Wait for an event whatever happens; return a Ctrl-C that has arrived meanwhile. A checkpoint."""
     interrupt: KeyboardInterrupt | None = None
     with trio.CancelScope(shield=True):
         while True:

@@ -40,7 +40,7 @@ V = TypeVar("V")
 
 
 class Journal(Handle, FixedAttributes, Entered):
-    """The results of batches, in a file: what is done is not run again, also in another process.
+    """The results of batches, in a file: items that are done are not run again, even in another process.
 
     Created by `open_journal`.
     """
@@ -95,7 +95,7 @@ class Journal(Handle, FixedAttributes, Entered):
         """Run a job for each item whose result is not in the journal, and iterate over the results in the items' order.
 
         Like `trio_pool.Pool.map`, and used in the same way. A result is in the journal, and on the disk, before
-        it is given out. What is given out is ``loads(dumps(result))``, whether it comes from the
+        it is yielded. The value that is yielded is ``loads(dumps(result))``, whether it comes from the
         journal or not.
 
         An item that occurs several times, in this stream or in others at the same time, runs once. If
@@ -110,14 +110,14 @@ class Journal(Handle, FixedAttributes, Entered):
         no result is lost.
 
         Leaving the block cancels the remaining jobs and waits, shielded, for their ends. Results that
-        have been computed and not given out are committed.
+        have been computed and not yielded are committed.
 
         Arguments:
           pool: the pool, or a group of it.
           fn: an async function of an item, and of the resource before it if the pool has resources.
-          items: an iterable or an async iterable; it may be endless.
+          items: an iterable or an async iterable; it can be endless.
           step: the name under which the results are kept; the function's qualified name by default.
-          item_id: makes the str by which the journal knows an item; ``dumps`` by default.
+          item_id: makes the str that identifies an item in the journal; ``dumps`` by default.
           retry_dead: whether items that are dead in the journal run again.
           buffer: as for `trio_pool.Pool.map`. Jobs whose results are being committed don't count, nor do
               results from the journal.
@@ -180,9 +180,9 @@ class Journal(Handle, FixedAttributes, Entered):
         Arguments:
           pool: the pool, or a group of it.
           fn: an async function of an item, and of the resource before it if the pool has resources.
-          items: an iterable or an async iterable; it may be endless.
+          items: an iterable or an async iterable; it can be endless.
           step: the name under which the results are kept; the function's qualified name by default.
-          item_id: makes the str by which the journal knows an item; ``dumps`` by default.
+          item_id: makes the str that identifies an item in the journal; ``dumps`` by default.
           retry_dead: whether items that are dead in the journal run again.
           buffer: as for `map`.
           **options: options of each job, as for `trio_pool.Pool.map`.
@@ -241,8 +241,8 @@ def open_journal(
 
     Arguments:
       path: the file.
-      dumps: makes a str or bytes of a result, called within the attempt.
-      loads: makes a result of that again.
+      dumps: converts a result to a str or bytes; called during the attempt.
+      loads: converts that back to a result.
 
     Raises:
       JournalError: on entering, if the file is open elsewhere, can't be opened or written, is no
