@@ -29,8 +29,8 @@ class Lane(RunHeap[Entry]):
     """The jobs that wait on the same terms, the next one to start first.
 
     An entry is valid as long as it has its job's ticket and the lane is its job's lane; invalid
-    entries are dropped when they are reached. Most jobs need no entry: jobs of priority 0 with the
-    largest ticket are in a separate queue, where a job is valid as long as the lane is its lane.
+    entries are dropped when they are reached. Most jobs need no entry: jobs of priority 0 that are
+    added last are in a separate queue, where a job is valid as long as the lane is its lane.
     """
 
     __slots__ = ("_plain", "home", "index", "is_counted", "size", "terms")

@@ -284,7 +284,7 @@ class Metering:
             self._note_shares()
 
     def meet(self, key: KeyRecord) -> None:
-        """Report a key with limits that may become known to the ledgers."""
+        """Notify the ledgers of a key with limits that may become known."""
         for ledger in self.ledgers:
             if (now := ledger.met(key)) is not None:
                 self.look_at_key(key, now)
