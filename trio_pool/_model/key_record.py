@@ -144,7 +144,7 @@ class KeyRecord:
         return self.held - before
 
     def full_at(self) -> float:
-        """When the levels of its limits will be full again if nothing starts; -inf if the key has no limits."""
+        """When the levels of its limits will be full again if nothing starts; -inf without limits of its own."""
         if self.meters is None:
             return -math.inf
         return max((meter.full_at for meter in self.meters.all() if isinstance(meter, RateMeter)), default=-math.inf)
