@@ -17,11 +17,13 @@ MOST_REPEATS = 1000
 class Mishaps:
     """Determines which attempts of a replay fail because of their workers.
 
-    Two kinds of recorded failures count as a worker's own: after the one, the worker had to rest, since it was used up;
-    after the other, the job was to be tried on another worker, where it was likely to succeed.
+    Three kinds of recorded failures count as a worker's own: those after which the worker had to rest, since it was
+    used up; those after which the job was to be tried on another worker, where it was likely to succeed; and those
+    that counted for the worker's circuit breaker.
 
     If nothing is changed, each mishap affects the recorded job if that job comes to the worker, otherwise the next job
-    that does. If something is changed, each worker has as many mishaps among its attempts as the recorded worker.
+    that does. If something is changed, each worker has as many mishaps among its attempts as the recorded worker. So
+    has a worker with a circuit breaker in any case, since that depends on how many of them follow each other.
 
     Arguments:
       contents: the recording.
@@ -30,6 +32,7 @@ class Mishaps:
     """
 
     def __init__(self, contents: Contents, source_of: Callable[[Any], int], *, is_unchanged: bool) -> None:
+        self._contents = contents
         self._sequences = contents.mishaps
         self._source_of = source_of
         self._is_unchanged = is_unchanged
@@ -42,7 +45,8 @@ class Mishaps:
         """The failed attempt that the worker causes for the job that it begins now; None if it causes none."""
         if not self._sequences or script.mishaps >= MOST_REPEATS:
             return None
-        mishap = (self._by_job if self._is_unchanged else self._by_turn)(script, worker)
+        by_job = self._is_unchanged and not self._contents.has_breaker(self._source_of(worker))
+        mishap = (self._by_job if by_job else self._by_turn)(script, worker)
         script.mishaps += mishap is not None
         return mishap
 

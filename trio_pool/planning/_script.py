@@ -273,7 +273,11 @@ class Contents:
             for counted, attempt in enumerate(script.attempts, 1):
                 attempt["number"] = counted
                 decision = attempt.get("decision", {})
-                is_workers = "again" in decision and ("rest" in decision or decision["placement"] == "other")
+                is_workers = "again" in decision and (
+                    "rest" in decision
+                    or decision["placement"] == "other"
+                    or (decision.get("failure", False) and self.has_breaker(attempt["worker"]))
+                )
                 if "runs" in attempt or (script.id, counted) in with_threads:
                     is_workers = False
                 by_worker.setdefault(attempt["worker"], []).append((attempt["at"], attempt if is_workers else None))
@@ -286,6 +290,12 @@ class Contents:
             mishaps = [attempt for _, attempt in attempts]
             if any(mishaps):
                 self.mishaps[worker] = mishaps
+
+    def has_breaker(self, worker: int) -> bool:
+        """Whether failures count against a worker, which its circuit breaker would take out of use."""
+        elastic = self.opening.get("elastic")
+        given = elastic if elastic is not None else next((each for each in self.workers if each["id"] == worker), {})
+        return given.get("breaker") is not None or self.opening.get("breaker") is not None
 
 
 def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:

@@ -563,6 +563,21 @@ async def settings_of_resources(recorder: Recorder) -> None:
         await all_of(pool, reopen, durations(60), attempt_timeout=1.9)
 
 
+async def a_resource_that_is_quarantined(recorder: Recorder) -> None:
+    async def fails_on_a(resource: str, number: int) -> None:
+        await trio.sleep(0.5)
+        if resource == "a":
+            raise FailingError
+
+    policy, breaker = RetryPolicy(max_attempts=30, jitter="none"), CircuitBreaker(failures=3, reset_after=10)
+    async with (
+        open_pool(list("abc"), instruments=[recorder], retry=policy, breaker=breaker) as pool,
+        pool.as_completed(fails_on_a, range(200)) as jobs,
+    ):
+        async for _ in jobs:
+            pass
+
+
 async def an_elastic_pool_with_a_worker_that_rests(recorder: Recorder) -> None:
     @asynccontextmanager
     async def factory() -> AsyncGenerator[str]:
