@@ -116,9 +116,10 @@ class TimeAccounts:
         account.reading = self._roster.reading
         running, limit = len(worker._runs), worker._max_running
         if limit == math.inf:
-            account.places, account.free = running, 0
+            account.places, account.free, account.is_unbounded = running, 0, True
         else:
             account.places, account.free = max(running, int(limit)), max(0, int(limit) - running)
+            account.is_unbounded = False
         account.kept = account.free if worker._kind.group is not None else worker._kept_free
         account.cause = own_cause(worker)
 
@@ -126,7 +127,7 @@ class TimeAccounts:
         """Open the account of a worker that opens its resource."""
         self._there += 1
         self._began, self._ended = now if self._began is None else self._began, None
-        worker._account.places_since = worker._account.at = now
+        worker._account.places_since = worker._account.at = worker._account.joined_at = now
         self.note(worker, now)
 
     def left(self, worker: WorkerRecord, now: float) -> None:
@@ -155,7 +156,7 @@ class TimeAccounts:
 
         Returns:
           For each cause that concerns the whole pool, its share of the time; for the workers' own rate limits, the
-          share of the time of all places.
+          share of the time of all places, where a worker without a bound has at least one place.
         """
         until = now if self._ended is None else self._ended
         lasted = 0.0 if self._began is None else until - self._began
@@ -168,7 +169,8 @@ class TimeAccounts:
             booked = account.booked.copy()
             account.book(now, self._roster.reading, booked)
             limited += booked.get(causes.LIMITED, 0.0)
-            existed += account.place_seconds + account.places * (now - account.places_since)
+            places = account.place_seconds + account.places * (now - account.places_since)
+            existed += max(places, now - account.joined_at) if account.is_unbounded else places
         return found | {"rate_limit": limited / existed} if limited else found
 
     def _of(self, worker: WorkerRecord, now: float) -> list[float]:

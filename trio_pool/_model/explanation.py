@@ -67,6 +67,8 @@ def bottleneck(statistics: PoolStatistics) -> str:
     share = _share(weight, 1.0)
     if cause == "idle":
         return f"Bottleneck: the jobs. The places had nothing to run for {share} of the time."
+    if cause == "running" and any(worker.max_running == math.inf for worker in statistics.workers):
+        return "Bottleneck: the jobs themselves. There were as many places as they needed."
     return f"Bottleneck: {_WORDS[cause][0]}, {share} of the time."
 
 
@@ -81,9 +83,13 @@ def _main_cause(statistics: PoolStatistics) -> tuple[str, float]:
         return "idle", time["idle"] / whole
     held: Mapping[str, float] = getattr(statistics, "_held", {})
     weights = {cause: seconds / whole for cause, seconds in time.items() if cause != "idle"}
-    for cause in _LIMITS:
-        if weights[cause] >= _LEAST:
+    is_unbounded = any(worker.max_running == math.inf for worker in statistics.workers)
+    for cause in _LIMITS if statistics.queue_peak else ():
+        # A worker without a bound has no place that could be held back.
+        if is_unbounded or weights[cause] >= _LEAST:
             weights[cause] = max(weights[cause], held.get(cause, 0.0))
+    if is_unbounded:
+        weights["running"] = min(weights["running"], _LEAST)  # more places than that there can't be
     cause = max(weights, key=weights.__getitem__)
     return cause, weights[cause]
 
@@ -106,7 +112,7 @@ def explain(statistics: PoolStatistics) -> str:
         named = f" ({_named(cause, statistics)})" if cause in _OWN and len(statistics.workers) > 1 else ""
         figures = f"{_share(seconds, whole):>{widths[0]}}  {_number(seconds):>{widths[1]}} s"
         lines.append(f"  {figures}  {words}{named}: {advice}" if cause != "running" else f"  {figures}  {words}")
-    if _main_cause(statistics)[0] == "running":
+    if lines[0].startswith("Bottleneck: the number of places"):
         lines.append(f"To be faster: {_WORDS['running'][2]}.")
     if statistics.failures:
         lines.append(

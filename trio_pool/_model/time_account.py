@@ -82,9 +82,23 @@ class WorkerAccount:
       places: how many places there are.
       places_since: since when there have been this many.
       place_seconds: the seconds of all places before that time.
+      is_unbounded: whether the worker has as many places as it needs.
+      joined_at: when the account was opened.
     """
 
-    __slots__ = ("at", "booked", "cause", "free", "kept", "place_seconds", "places", "places_since", "reading")
+    __slots__ = (
+        "at",
+        "booked",
+        "cause",
+        "free",
+        "is_unbounded",
+        "joined_at",
+        "kept",
+        "place_seconds",
+        "places",
+        "places_since",
+        "reading",
+    )
 
     def __init__(self) -> None:
         self.cause: int = IDLE
@@ -96,6 +110,8 @@ class WorkerAccount:
         self.places: int = 0
         self.places_since: float = 0.0
         self.place_seconds: float = 0.0
+        self.is_unbounded: bool = False
+        self.joined_at: float = 0.0
 
     def is_plain(self, current: Reading) -> bool:
         """Whether no cause has applied since the account was last changed."""
@@ -109,6 +125,8 @@ class WorkerAccount:
           booked: receives the seconds by their causes.
         """
         seconds = now - self.at
+        if self.is_unbounded and self.cause == RATE_LIMIT and seconds > 0:
+            booked[LIMITED] = booked.get(LIMITED, 0.0) + max(1, self.places) * seconds
         if seconds <= 0 or not self.free:
             return
         if self.is_plain(current):

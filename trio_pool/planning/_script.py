@@ -293,9 +293,9 @@ class Contents:
 
     def has_breaker(self, worker: int) -> bool:
         """Whether failures count against a worker, which its circuit breaker would take out of use."""
-        elastic = self.opening.get("elastic")
-        given = elastic if elastic is not None else next((each for each in self.workers if each["id"] == worker), {})
-        return given.get("breaker") is not None or self.opening.get("breaker") is not None
+        elastic: Line | None = self.opening.get("elastic")
+        given = [each for each in self.workers if each["id"] == worker] if elastic is None else [elastic]
+        return any(each.get("breaker") is not None for each in [self.opening, *given])
 
 
 def _with_gaps(steps: list[tuple[list[Any], Line | Script]]) -> list[Step]:
