@@ -92,6 +92,8 @@ class Recording(FixedAttributes):
     ) -> Plan:
         """Find out how many workers are enough.
 
+        A number is enough if the replay ends in time, and no fewer jobs succeed than with the largest number.
+
         This is a binary search for a number that is enough while the next smaller one is not. It assumes that more
         workers are not slower. That is true except for small irregularities, because of which a smaller number that was
         not tried might also be enough. If not even the largest number is enough, all numbers are tried.
@@ -115,8 +117,9 @@ class Recording(FixedAttributes):
         tried: dict[int, Replay] = {}
 
         def is_enough(number: int) -> bool:
-            tried[number] = self.replay(workers=number, seed=seed, **changes)
-            return tried[number].elapsed <= limit
+            replay = tried[number] = self.replay(workers=number, seed=seed, **changes)
+            # Too few workers can be faster, since there is none for jobs that require the tags of others.
+            return replay.elapsed <= limit and replay.statistics.succeeded >= tried[numbers[-1]].statistics.succeeded
 
         low, high = 0, len(numbers) - 1
         if not is_enough(numbers[-1]):

@@ -13,7 +13,7 @@ from .._policies.circuit_breaker import CircuitBreaker
 from .._policies.hedge import Hedge
 from .._policies.per_key import PerKey
 from .._policies.rate_limit import RateLimit, SharedRateLimit
-from .._policies.rate_meters import several
+from .._policies.rate_meters import checked_limits, several
 from .._policies.retry import RetryPolicy
 from .._policies.retry_budget import RetryBudget
 
@@ -127,7 +127,7 @@ class FreshLimits:
         """Limits that the caller has given. Shared ones are replaced, since they belong to the caller's Trio run."""
         found = [
             self._one(limit, limit.limit, limit.name) if isinstance(limit, SharedRateLimit) else limit
-            for limit in several(limits)
+            for limit in several(checked_limits("rate_limit", limits))
         ]
         return tuple(found) or None
 

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.extras.planning.lives import durations, work
-from trio_pool import Elastic, HealthCheck, PoolError, RateLimit, RetryPolicy, open_pool
+from trio_pool import Elastic, HealthCheck, PoolError, RateLimit, Resource, RetryPolicy, open_pool
 from trio_pool.planning import Plan, PlanError, Quantiles, Recorder, Recording, Replay
 from trio_pool.timeline import Timeline
 
@@ -163,6 +163,27 @@ def test_a_plan_is_the_fewest_workers_that_end_in_time(recording: Recording) -> 
     assert plan.tried[7] > 5
     assert len(plan.tried) < 10
     assert list(plan.tried) == sorted(plan.tried)
+
+
+def test_workers_whose_tags_jobs_require_are_needed(tmp_path: Path) -> None:
+    async def tagged(recorder: Recorder) -> None:
+        resources = [Resource("a", tags=["plain"]), Resource("b", tags=["gpu"])]
+        async with open_pool(resources, instruments=[recorder]) as pool:
+            for tag in ("plain", "gpu") * 5:
+                await pool.submit(work, 1.0, requires=[tag])
+
+    recorder = Recorder(tmp_path / "tagged.jsonl")
+    trio.run(tagged, recorder, clock=MockClock(autojump_threshold=0))
+    recording = recorder.recording()
+    assert recording.replay(workers=1).statistics.succeeded == 5
+    assert recording.plan(5.0, range(1, 3)).workers == 2
+
+
+def test_limits_are_given_as_the_pool_takes_them(recording: Recording) -> None:
+    limits = [RateLimit(100), RateLimit(1, per=2)]
+    assert recording.replay(rate_limit=limits) == recording.replay(rate_limit=tuple(limits))
+    with pytest.raises(TypeError, match="rate_limit must be a RateLimit, got 5"):
+        recording.replay(rate_limit=5)
 
 
 def test_a_plan_looks_only_at_the_given_numbers(recording: Recording) -> None:
