@@ -120,6 +120,9 @@ class Player:
         contents, scope = self._contents, trio.CancelScope()
         # If anything is changed, it is unknown when the pool would be cancelled.
         is_broken_off = contents.broken_off is not None and setup.is_unchanged
+        if contents.broken_off is not None and not is_broken_off:
+            for script in self._scripts.values():
+                script.go_on_after(contents.broken_off)
         try:
             with scope:
                 async with block as pool:

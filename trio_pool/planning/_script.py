@@ -14,6 +14,9 @@ Line = dict[str, Any]
 Step: TypeAlias = "tuple[float, int, Line | Script]"
 
 
+_A_MOMENT = 0.001  # seconds
+
+
 class Script:
     """The course of a job.
 
@@ -30,12 +33,13 @@ class Script:
       current: in a replay, the line of the last of these.
       has_ended_as_recorded: in a replay, whether that attempt has ended as its line says.
       job: in a replay, the job.
+      goes_on: in a replay, whether the job is not cancelled, since its pool is not.
     """
 
     # fmt: off
     __slots__ = (
-        "_runs", "at", "attempts", "begun", "current", "has_ended_as_recorded", "id", "job", "line", "mishaps",
-        "recorded", "threads", "usual",
+        "_runs", "at", "attempts", "begun", "current", "goes_on", "has_ended_as_recorded", "id", "job", "line",
+        "mishaps", "recorded", "threads", "usual",
     )
     # fmt: on
 
@@ -53,6 +57,7 @@ class Script:
         self.has_ended_as_recorded = True
         self._runs = 0
         self.job: Job[Any] | None = None
+        self.goes_on = False
 
     def copy(self) -> Script:
         """The script for one more replay."""
@@ -91,7 +96,11 @@ class Script:
     @property
     def is_cancelled_alone(self) -> bool:
         """Whether the program has cancelled the job itself, and not the end of a stream or of anything else."""
-        return self.line["end"] == "cancelled" and "stream" not in self.line
+        return self.line["end"] == "cancelled" and "stream" not in self.line and not self.goes_on
+
+    def go_on_after(self, cancelled_at: float) -> None:
+        """Let the job run to its end if it was cancelled with its pool, at this time."""
+        self.goes_on = self.line["at"] + self.line["lasted"] > cancelled_at - _A_MOMENT
 
 
 class Cursor:

@@ -115,3 +115,19 @@ def test_a_lifespan_that_takes_time_to_be_left_takes_as_long(tmp_path: Path) -> 
 
     recording = record(cut, tmp_path / "recording.jsonl")
     assert recording.elapsed == recording.replay().elapsed == 5.0
+
+
+def test_with_anything_changed_its_jobs_run_to_their_ends(tmp_path: Path) -> None:
+    async def cancelled_early(recorder: Recorder) -> None:
+        async with open_pool(2, instruments=[recorder]) as pool:
+            for _ in range(100):
+                pool.submit_nowait(nap, 1.0)
+            await trio.sleep(20.0)
+            pool.cancel()
+            await trio.sleep_forever()
+
+    recording = record(cancelled_early, tmp_path / "recording.jsonl")
+    assert recording.replay().statistics.cancelled > 50
+    for workers, seconds in ((1, 100.0), (4, 25.0)):
+        replay = recording.replay(workers=workers)
+        assert (replay.elapsed, replay.statistics.succeeded) == (seconds, 100)

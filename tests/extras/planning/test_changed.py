@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,3 +220,16 @@ def test_a_breaker_that_is_new_counts_the_recorded_failures(tmp_path: Path) -> N
 
     recording = record(life, tmp_path / "recording.jsonl", workers=1, on_dead="keep")
     assert recording.replay(breaker=CircuitBreaker(1, reset_after=7)).elapsed == 17.0
+
+
+@pytest.mark.parametrize("seconds", [60.0, 1000.0, math.inf])
+def test_with_a_longer_timeout_what_was_cut_short_takes_as_long_as_others(seconds: float, tmp_path: Path) -> None:
+    async def late(pool: Any) -> None:
+        for _ in range(40):
+            await pool.submit(trio.sleep, 1.0)
+        await pool.join()
+        pool.dead.pop_all()
+
+    recording = record(late, tmp_path / "recording.jsonl", workers=1, total_timeout=20.5, on_dead="keep")
+    assert recording.elapsed == 20.5
+    assert recording.replay(total_timeout=seconds).elapsed == 40.0
