@@ -85,11 +85,13 @@ class Report:
         self.killed: list[str] = []
         self.refused: int | None = None
         self.elapsed = 0.0
-        self.half, self.complete = trio.Event(), trio.Event()
+        self.ready, self.half, self.complete = trio.Event(), trio.Event(), trio.Event()
 
     def note(self, worker: str, line: dict[str, Any]) -> None:
         if "tokens" in line:
             self.accounts[worker] = line
+            if self.accounts.keys() == MACHINES.keys():
+                self.ready.set()
         elif "lost" in line:
             self.lost[line["lost"]] = line["reason"]
         else:
@@ -154,10 +156,8 @@ async def fetch_all(options: Options, report: Report) -> None:
 
 
 async def run_fleet(worker: str, environment: dict[str, str], options: Options, report: Report) -> None:
-    """Submit the files, and have the workers of all machines fetch them."""
+    """Start the workers of all machines, submit the files, and wait until they have been fetched."""
     submit = [sys.executable, str(HERE / "submit.py"), worker, str(options.files)]
-    await trio.run_process(submit, env=environment)
-    began = trio.current_time()
     async with trio.open_nursery() as nursery:
         for name, tokens in MACHINES.items():
             process = await trio.lowlevel.open_process(
@@ -170,6 +170,10 @@ async def run_fleet(worker: str, environment: dict[str, str], options: Options, 
             if options.kill and name == VICTIM:
                 nursery.start_soon(kill_in_the_middle, process, report)
         nursery.start_soon(show_progress, report)
+        # So that both have a part in it, whichever is faster to start.
+        await report.ready.wait()
+        began = trio.current_time()
+        await trio.run_process(submit, env=environment)
         await report.complete.wait()
         report.elapsed = trio.current_time() - began
         nursery.cancel_scope.cancel()
