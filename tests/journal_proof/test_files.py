@@ -168,7 +168,7 @@ def test_of_processes_that_open_a_journal_at_once_one_gets_it_and_the_others_nam
 @processes
 def test_the_command_line_reads_beside_a_running_process_which_goes_on(journal: Path) -> None:
     record = Record(ITEMS)
-    with Life(PROGRAM, task(journal, longest=SLOW)) as life:
+    with Life(PROGRAM, task(journal, longest=6 * SLOW)) as life:
         life.wait_for(10, "given")
         assert life.stop()
         known = numbers_of(life.lines, "given")
