@@ -87,7 +87,11 @@ class PoolLimits:
         for meter in self.meters.starts:
             if meter.ready_at(now) > now:
                 return False
-        return self.room > 0
+        # As `room`, which would be one more call for each job.
+        hold, lifecycle = self.hold, self._lifecycle
+        if hold.paused or hold.rest_end.at is not None:
+            return False
+        return self.max_running > lifecycle.count[RUNNING] + lifecycle.surplus
 
     @property
     def room(self) -> float:
